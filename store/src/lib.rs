@@ -1,1 +1,169 @@
-//! store
+//! SQL for otpd: SQLite and PostgreSQL behind one set of statements, and the lanes that commit attempts.
+//!
+//! This crate knows no policy: what an attempt means is decided by the [`Judge`] that
+//! it is handed. It knows no HTTP, no mail and no key.
+
+mod batch;
+mod error;
+mod ids;
+mod lane;
+mod migrate;
+mod settings;
+mod sql;
+mod sqlite;
+mod tables;
+mod value;
+
+use std::sync::Arc;
+
+use domain::Time;
+
+pub use batch::Batch;
+pub use error::{Refusal, StoreError};
+pub use lane::{Answer, BatchFacts, Clock, Judge, Submission, Ticket};
+pub use migrate::schema;
+pub use settings::{Settings, Target};
+pub use sqlite::Access;
+pub use tables::devices::{DevicePage, NewDevice, SealedRow, StoredDevice};
+pub use tables::idempotency::KeptAnswer;
+pub use tables::keys::StoredKey;
+pub use tables::meta::{MasterVersion, OwnKey};
+pub use tables::stats::{HourStats, Totals};
+
+use ids::Ids;
+use value::{Row, Value};
+
+/// The system of record.
+pub struct Store {
+    db: Db,
+    ids: Ids,
+    clock: Arc<dyn Clock>,
+}
+
+enum Db {
+    Sqlite(sqlite::Database),
+}
+
+impl Store {
+    /// Opens the database; for writing it is migrated, every statement is prepared,
+    /// and the lanes begin their chains.
+    ///
+    /// # Errors
+    /// [`StoreError::Unusable`] with a sentence for whoever starts the server.
+    pub async fn open(
+        settings: &Settings,
+        access: Access,
+        judge: Arc<dyn Judge>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let db = match &settings.target {
+            Target::Sqlite(path) => {
+                let clock = Arc::clone(&clock);
+                Db::Sqlite(sqlite::Database::open(path, access, judge, clock)?)
+            }
+            Target::Postgres(_) => todo!(),
+        };
+        Ok(Self {
+            db,
+            ids: Ids::default(),
+            clock,
+        })
+    }
+
+    /// Sends an attempt through its lane; the answer is committed when it comes.
+    ///
+    /// # Errors
+    /// [`StoreError::Unavailable`] when the outcome is not known,
+    /// [`StoreError::Busy`] when too much waits, and what the lane refuses.
+    pub async fn attempt(&self, submission: Submission) -> Result<Answer, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.attempt(submission).await,
+        }
+    }
+
+    /// Commits a batch and returns its time.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when a condition did not hold: nothing was changed.
+    pub async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.commit(batch).await,
+        }
+    }
+
+    /// The server's time: the database's on PostgreSQL, the process clock on SQLite.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn now(&self) -> Result<Time, StoreError> {
+        match &self.db {
+            Db::Sqlite(_) => Ok(self.clock.now()),
+        }
+    }
+
+    /// An internal id that was never given out before and never will be again.
+    ///
+    /// # Errors
+    /// When a new block of ids is needed and the database cannot be written.
+    pub async fn new_id(&self) -> Result<i64, StoreError> {
+        self.ids.next(self).await
+    }
+
+    /// Attempts that wait for their batch.
+    pub fn waiting(&self) -> usize {
+        match &self.db {
+            Db::Sqlite(db) => db.waiting(),
+        }
+    }
+
+    /// Several processes may share this database.
+    pub fn is_shared(&self) -> bool {
+        match &self.db {
+            Db::Sqlite(_) => false,
+        }
+    }
+
+    /// Whether the database answers right now.
+    ///
+    /// # Errors
+    /// When it does not.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        self.rows(migrate::CURRENT, Vec::new()).await.map(drop)
+    }
+
+    /// Serves what waits and ends the lanes.
+    pub async fn close(&self) {
+        match &self.db {
+            Db::Sqlite(db) => db.close().await,
+        }
+    }
+
+    async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.rows(sql, params).await,
+        }
+    }
+
+    async fn write_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.write_rows(sql, params).await,
+        }
+    }
+
+    async fn maybe_one(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Option<Row>, StoreError> {
+        Ok(self.rows(sql, params).await?.pop())
+    }
+
+    async fn one(&self, sql: &'static str, params: Vec<Value>) -> Result<Row, StoreError> {
+        let row = self.maybe_one(sql, params).await?;
+        row.ok_or_else(|| StoreError::Corrupt("a row is missing".into()))
+    }
+}

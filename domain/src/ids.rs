@@ -1,0 +1,13 @@
+//! Internal identifiers: small integers that are never reused and never shown to clients.
+
+/// A user, for as long as the user exists; a user made again is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct UserId(pub i64);
+
+/// A device; registering a name again makes another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct DeviceId(pub i64);
+
+/// An audit chain: the life of one lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ChainId(pub i64);

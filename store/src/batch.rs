@@ -1,0 +1,76 @@
+//! A batch: conditional statements, events and a kept answer that are committed together or not at all.
+//!
+//! The functions that fill a batch stand with the tables they change.
+
+use domain::{Event, UserId};
+
+use crate::error::Refusal;
+use crate::value::Value;
+
+/// A change about to be made.
+#[derive(Default)]
+pub struct Batch {
+    /// Users whose guards are locked first, sorted before use.
+    pub(crate) guards: Vec<i64>,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) events: Vec<Event>,
+}
+
+pub(crate) struct Step {
+    pub sql: &'static str,
+    pub params: Vec<Value>,
+    pub expect: Expect,
+}
+
+/// How many rows a statement has to change.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Expect {
+    /// Exactly one, or the whole batch is refused for that reason.
+    One(Refusal),
+    /// Any number.
+    Any,
+}
+
+impl Batch {
+    /// A batch that changes nothing yet.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Locks a user's guard for the length of the batch; refused when there is none.
+    pub fn lock(&mut self, user: UserId) {
+        self.guards.push(user.0);
+    }
+
+    /// Adds the audit record of what the batch does.
+    pub fn record(&mut self, event: Event) {
+        self.events.push(event);
+    }
+
+    pub(crate) fn step(&mut self, sql: &'static str, params: Vec<Value>, expect: Expect) {
+        self.steps.push(Step {
+            sql,
+            params,
+            expect,
+        });
+    }
+
+    /// The guards to lock, each once, in the order of ids.
+    pub(crate) fn sorted_guards(&self) -> Vec<i64> {
+        let mut guards = self.guards.clone();
+        guards.sort_unstable();
+        guards.dedup();
+        guards
+    }
+}
+
+impl Step {
+    /// The refusal when that many changed rows are not what was expected.
+    pub(crate) fn check(&self, changed: u64) -> Result<(), crate::StoreError> {
+        match self.expect {
+            Expect::One(refusal) if changed != 1 => Err(crate::StoreError::Refused(refusal)),
+            Expect::One(_) | Expect::Any => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! Migrations: one list of texts for both engines, run once each, in order, resumable.
+
+use rusqlite::Connection;
+
+use crate::error::StoreError;
+use crate::sqlite::classify;
+
+/// A step from one version of the schema to the next.
+pub(crate) struct Migration {
+    pub version: i64,
+    pub text: &'static str,
+}
+
+/// All steps, ascending without a gap.
+pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
+    version: 1,
+    text: include_str!("../migrations/0001_verifier.sql"),
+}];
+
+pub(crate) const CREATE_TABLE: &str =
+    "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)";
+pub(crate) const CURRENT: &str = "SELECT CAST(COALESCE(MAX(version), 0) AS BIGINT) FROM migrations";
+pub(crate) const RECORD: &str = "INSERT INTO migrations (version) VALUES ($1)";
+
+/// The version that this server needs.
+pub(crate) fn latest() -> i64 {
+    MIGRATIONS.last().map_or(0, |migration| migration.version)
+}
+
+/// A database written by a newer server is not touched.
+pub(crate) fn refuse_newer(found: i64) -> Result<(), StoreError> {
+    if found > latest() {
+        return Err(StoreError::Unusable(format!(
+            "the database has schema version {found}, this otpd knows up to {}: start the newer \
+             otpd that wrote it",
+            latest()
+        )));
+    }
+    Ok(())
+}
+
+/// Tables whose rows are updated all the time: room in the page for the new version
+/// of a row keeps PostgreSQL from touching any index.
+const UPDATED_OFTEN: [(&str, u8); 4] = [
+    ("device_hot", 50),
+    ("guards", 70),
+    ("chain_heads", 20),
+    ("stats", 50),
+];
+
+/// The statements of a migration for SQLite.
+pub(crate) fn for_sqlite(text: &str) -> String {
+    statements(text)
+        .map(|statement| {
+            let statement = statement
+                .replace(" BIGINT", " INTEGER")
+                .replace(" BYTEA", " BLOB");
+            if !statement.contains("CREATE TABLE") {
+                return format!("{statement};\n");
+            }
+            // A table whose key is not one integer is stored in the order of its key.
+            let keyed = statement.contains("PRIMARY KEY (")
+                || statement.contains("TEXT PRIMARY KEY")
+                || statement.contains("BLOB PRIMARY KEY");
+            let rowid = if keyed { ", WITHOUT ROWID" } else { "" };
+            format!("{statement} STRICT{rowid};\n")
+        })
+        .collect()
+}
+
+/// The statements of a migration for PostgreSQL.
+pub(crate) fn for_postgres(text: &str) -> String {
+    statements(text)
+        .map(|statement| {
+            let statement = statement.replace(" TEXT", " TEXT COLLATE \"C\"");
+            let room = UPDATED_OFTEN
+                .iter()
+                .find(|(table, _)| statement.contains(&format!("CREATE TABLE {table} (")));
+            match room {
+                Some((_, percent)) => format!("{statement} WITH (fillfactor = {percent});\n"),
+                None => format!("{statement};\n"),
+            }
+        })
+        .collect()
+}
+
+/// The statements of a text, without comments.
+fn statements(text: &str) -> impl Iterator<Item = String> + '_ {
+    let code = text
+        .lines()
+        .filter(|line| !line.trim_start().starts_with("--"))
+        .collect::<Vec<_>>()
+        .join("\n");
+    code.split(';')
+        .map(|statement| statement.trim().to_owned())
+        .filter(|statement| !statement.is_empty())
+        .collect::<Vec<_>>()
+        .into_iter()
+}
+
+fn current(connection: &Connection) -> Result<i64, StoreError> {
+    connection
+        .query_row(CURRENT, [], |row| row.get(0))
+        .map_err(classify)
+}
+
+/// Brings a SQLite database to the version that this server needs. Each step is one
+/// transaction, so a kill leaves a whole version behind.
+pub(crate) fn sqlite(connection: &Connection) -> Result<(), StoreError> {
+    connection
+        .execute_batch(&for_sqlite(CREATE_TABLE))
+        .map_err(classify)?;
+    let found = current(connection)?;
+    refuse_newer(found)?;
+    for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(classify)?;
+        let apply = connection
+            .execute_batch(&for_sqlite(migration.text))
+            .and_then(|()| connection.execute(&crate::sql::for_sqlite(RECORD), [migration.version]))
+            .and_then(|_| connection.execute_batch("COMMIT"));
+        apply.map_err(|error| {
+            StoreError::Unusable(format!("migration {}: {error}", migration.version))
+        })?;
+    }
+    Ok(())
+}
+
+/// For a connection that only reads: the schema has to be the one we know.
+pub(crate) fn require_current(connection: &Connection) -> Result<(), StoreError> {
+    let found = current(connection).map_err(|_| {
+        StoreError::Unusable("this is not a database of otpd, or it is empty".into())
+    })?;
+    refuse_newer(found)?;
+    if found < latest() {
+        return Err(StoreError::Unusable(format!(
+            "the database has schema version {found}, this otpd needs {}: run `otpd migrate`",
+            latest()
+        )));
+    }
+    Ok(())
+}
+
+/// The schema as SQLite has it, for readers (`store/schema.sql`).
+pub fn schema() -> String {
+    let mut text = String::from(
+        "-- The schema of otpd as SQLite has it. Generated from store/migrations by\n\
+         -- `cargo xtask generate`; do not edit.\n\n",
+    );
+    for migration in MIGRATIONS {
+        text.push_str(&for_sqlite(migration.text));
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_ascend_without_a_gap() {
+        for (place, migration) in MIGRATIONS.iter().enumerate() {
+            assert_eq!(migration.version, place as i64 + 1);
+        }
+    }
+
+    #[test]
+    fn the_types_are_mapped_for_each_engine() {
+        let text = "-- a; comment\nCREATE TABLE t (a BYTEA PRIMARY KEY, b BIGINT, c TEXT);\n";
+        assert_eq!(
+            for_sqlite(text),
+            "CREATE TABLE t (a BLOB PRIMARY KEY, b INTEGER, c TEXT) STRICT, WITHOUT ROWID;\n"
+        );
+        assert_eq!(
+            for_postgres(text),
+            "CREATE TABLE t (a BYTEA PRIMARY KEY, b BIGINT, c TEXT COLLATE \"C\");\n"
+        );
+    }
+
+    #[test]
+    fn a_second_run_changes_nothing_and_a_newer_schema_is_refused() {
+        let connection = Connection::open_in_memory().unwrap();
+        sqlite(&connection).unwrap();
+        sqlite(&connection).unwrap();
+        assert_eq!(current(&connection).unwrap(), latest());
+        connection
+            .execute(RECORD.replace('$', "?").as_str(), [latest() + 1])
+            .unwrap();
+        let text = sqlite(&connection).unwrap_err().to_string();
+        assert!(text.contains("start the newer otpd"), "{text}");
+    }
+}

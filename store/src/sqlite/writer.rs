@@ -1,0 +1,313 @@
+//! The writer thread: attempts in batches, everything else in short slices between them.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::{JoinHandle, Thread};
+use std::time::Duration;
+
+use domain::Time;
+use rusqlite::Connection;
+use tokio::sync::{mpsc, oneshot};
+
+use super::connect::{self, classify};
+use super::lane::Lane;
+use super::manage;
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::lane::chain::{self, Tail};
+use crate::lane::queue::{Queue, Waiting};
+use crate::lane::{BatchFacts, Clock, Judge, Reply, Submission};
+use crate::tables::chains;
+use crate::value::{Row, Value, params};
+
+/// Attempts that may wait; more are told to come back.
+const ATTEMPT_PLACES: usize = 8192;
+const WORK_PLACES: usize = 1024;
+/// Attempts in one transaction: large enough that the sync is shared by all clients
+/// of a busy server, small enough that the first one does not wait for the last.
+const LARGEST_BATCH: usize = 256;
+/// An attempt that has no answer by then is told that its outcome is unknown.
+const LONGEST_WAIT: Duration = Duration::from_millis(1800);
+const LONGEST_WORK: Duration = Duration::from_secs(10);
+/// The log is written back into the database file when it has grown past this.
+const LOG_BYTES: u64 = 16 << 20;
+
+/// Work other than attempts.
+enum Work {
+    Batch(Batch, oneshot::Sender<Result<Time, StoreError>>),
+    Rows(
+        &'static str,
+        Vec<Value>,
+        oneshot::Sender<Result<Vec<Row>, StoreError>>,
+    ),
+}
+
+/// Answers on their way out of the thread: one hand-off a batch.
+type Outbox = mpsc::UnboundedSender<Vec<(oneshot::Sender<Reply>, Reply)>>;
+
+struct Shared {
+    attempts: Queue<Waiting>,
+    work: Queue<Work>,
+}
+
+pub(crate) struct Writer {
+    shared: Arc<Shared>,
+    thread: Thread,
+    handle: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Writer {
+    pub(crate) fn start(
+        connection: Connection,
+        judge: Arc<dyn Judge>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<Self, StoreError> {
+        let shared = Arc::new(Shared {
+            attempts: Queue::new(ATTEMPT_PLACES),
+            work: Queue::new(WORK_PLACES),
+        });
+        let tail = begin_chain(&connection, judge.as_ref(), clock.as_ref())?;
+        let (outbox, answers) = mpsc::unbounded_channel();
+        tokio::spawn(deliver(answers));
+        let log = connection
+            .path()
+            .map(|path| connect::wal_path(path.as_ref()));
+        let desk = Desk {
+            shared: Arc::clone(&shared),
+            judge,
+            clock,
+            tail,
+            outbox,
+            log,
+        };
+        let handle = std::thread::Builder::new()
+            .name("writer".into())
+            .spawn(move || desk.serve(&connection))
+            .map_err(StoreError::lost)?;
+        Ok(Self {
+            shared,
+            thread: handle.thread().clone(),
+            handle: Mutex::new(Some(handle)),
+        })
+    }
+
+    pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
+        let (reply, answer) = oneshot::channel();
+        let waiting = Waiting {
+            submission,
+            reply,
+            tries: 0,
+        };
+        if self.shared.attempts.push(waiting)? {
+            self.thread.unpark();
+        }
+        wait(LONGEST_WAIT, answer).await
+    }
+
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.work(Work::Batch(batch, reply))?;
+        wait(LONGEST_WORK, answer).await
+    }
+
+    pub(crate) async fn write_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.work(Work::Rows(sql, params, reply))?;
+        wait(LONGEST_WORK, answer).await
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        self.shared.attempts.len()
+    }
+
+    pub(crate) async fn close(&self) {
+        self.shared.attempts.close();
+        self.shared.work.close();
+        self.thread.unpark();
+        let handle = self
+            .handle
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(handle) = handle {
+            // A writer that panicked has nothing left to wait for.
+            let _ = tokio::task::spawn_blocking(move || handle.join()).await;
+        }
+    }
+
+    fn work(&self, work: Work) -> Result<(), StoreError> {
+        // The thread sleeps on both queues: it wakes for either.
+        self.shared.work.push(work)?;
+        self.thread.unpark();
+        Ok(())
+    }
+}
+
+async fn wait<T>(
+    longest: Duration,
+    answer: oneshot::Receiver<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(longest, answer).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(StoreError::gone()),
+    }
+}
+
+/// Sends a batch of answers from inside the runtime, where waking a task is cheap.
+async fn deliver(mut answers: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Reply>, Reply)>>) {
+    while let Some(batch) = answers.recv().await {
+        for (reply, answer) in batch {
+            // The client may have gone; its attempt is counted all the same.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// The chain of this process begins; its first link names the newest one there is.
+fn begin_chain(
+    connection: &Connection,
+    judge: &dyn Judge,
+    clock: &dyn Clock,
+) -> Result<Tail, StoreError> {
+    let newest = connect::rows(connection, chains::NEWEST, &[])?.pop();
+    let before = chains::newest(newest)?;
+    let latest = connect::rows(connection, chains::LATEST_TIME, &[])?.pop();
+    let latest = latest.map_or(Ok(None), |row| row.maybe_time(0))?;
+    connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(classify)?;
+    let id = connect::rows(connection, crate::tables::meta::TAKE_IDS, &params![1])?
+        .pop()
+        .map_or(Ok(1), |row| row.int(0))?
+        - 1;
+    let now = clock.now();
+    let new = chain::begin(id, latest.map_or(now, |at| at.max(now)), before, judge);
+    let head = chains::head_params(id, &new.tail.head, new.first_mac, new.tail.at);
+    connect::rows(connection, chains::INSERT, &chains::insert_params(&new))?;
+    connect::rows(connection, chains::INSERT_HEAD, &head)?;
+    connection.execute_batch("COMMIT").map_err(classify)?;
+    Ok(new.tail)
+}
+
+/// Everything the thread works with.
+struct Desk {
+    shared: Arc<Shared>,
+    judge: Arc<dyn Judge>,
+    clock: Arc<dyn Clock>,
+    tail: Tail,
+    outbox: Outbox,
+    log: Option<PathBuf>,
+}
+
+impl Desk {
+    fn serve(mut self, connection: &Connection) {
+        let mut lane = match Lane::prepare(connection) {
+            Ok(lane) => lane,
+            Err(error) => {
+                tracing::error!(%error, "the writer cannot start");
+                self.shared.attempts.close();
+                self.shared.work.close();
+                return;
+            }
+        };
+        let mut batch = Vec::with_capacity(LARGEST_BATCH);
+        let mut work = Vec::with_capacity(1);
+        loop {
+            let waiting = self.shared.attempts.take(LARGEST_BATCH, &mut batch);
+            if !batch.is_empty() {
+                self.attempts(&mut lane, &mut batch, waiting);
+            }
+            self.shared.work.take(1, &mut work);
+            if let Some(work) = work.pop() {
+                self.manage(connection, work);
+            } else if batch.is_empty() && waiting == 0 && !self.rest() {
+                break;
+            }
+            self.write_back_log(connection);
+        }
+        // The log is empty when the server has stopped in good order.
+        let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+
+    /// Sleeps until there is something to do; false when nothing will ever come.
+    fn rest(&self) -> bool {
+        if self.shared.attempts.is_done() && self.shared.work.is_done() {
+            return false;
+        }
+        if self.shared.attempts.sleep() && self.shared.work.sleep() {
+            std::thread::park();
+        }
+        true
+    }
+
+    fn attempts(&mut self, lane: &mut Lane<'_>, batch: &mut Vec<Waiting>, waiting: usize) {
+        let submissions: Vec<&Submission> = batch.iter().map(|w| &w.submission).collect();
+        let result = self
+            .tail
+            .time(self.clock.now())
+            .and_then(|at| lane.run(&submissions, &self.tail, at, self.judge.as_ref()));
+        let answers: Vec<_> = match result {
+            Ok((replies, tail)) => {
+                self.tail = tail;
+                let replies = batch.drain(..).map(|waiting| waiting.reply).zip(replies);
+                replies.collect()
+            }
+            Err(error) => {
+                tracing::error!(%error, cause = ?std::error::Error::source(&error), "a batch failed");
+                let fail = |waiting: Waiting| (waiting.reply, Err(same(&error)));
+                batch.drain(..).map(fail).collect()
+            }
+        };
+        let facts = BatchFacts {
+            attempts: answers.len(),
+            waiting,
+        };
+        self.judge.committed(&facts);
+        // The receiver goes with the runtime, and with it everybody who waits.
+        let _ = self.outbox.send(answers);
+    }
+
+    fn manage(&mut self, connection: &Connection, work: Work) {
+        match work {
+            Work::Batch(batch, reply) => {
+                let result = self.tail.time(self.clock.now()).and_then(|at| {
+                    manage::run(connection, batch, &self.tail, at, self.judge.as_ref())
+                });
+                let _ = reply.send(result.map(|tail| {
+                    self.tail = tail;
+                    self.tail.at
+                }));
+            }
+            Work::Rows(sql, params, reply) => {
+                let _ = reply.send(connect::rows(connection, sql, &params));
+            }
+        }
+    }
+
+    /// Between commits, so that no answer waits for it: the log goes back into the
+    /// database file once it is large.
+    fn write_back_log(&self, connection: &Connection) {
+        let size = self.log.as_ref().and_then(|path| path.metadata().ok());
+        if size.is_some_and(|log| log.len() > LOG_BYTES)
+            && let Err(error) =
+                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "the write-ahead log could not be written back");
+        }
+    }
+}
+
+/// An error for each of a batch: they all learn the same.
+fn same(error: &StoreError) -> StoreError {
+    match error {
+        StoreError::ClockBehind { behind_ms } => StoreError::ClockBehind {
+            behind_ms: *behind_ms,
+        },
+        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
+        _ => StoreError::gone(),
+    }
+}

@@ -1,0 +1,68 @@
+//! First answers, kept so that a repeated request gets them again.
+
+use domain::Time;
+
+use crate::Store;
+use crate::batch::{Batch, Expect};
+use crate::error::{Refusal, StoreError};
+use crate::sql::statements;
+use crate::value::params;
+
+statements! {
+    BY_ID = "SELECT fingerprint, answer FROM idempotency WHERE id = $1 AND expires_at > $2";
+    KEEP = "INSERT INTO idempotency (id, fingerprint, answer, expires_at) VALUES ($1, $2, $3, $4)
+            ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint,
+              answer = excluded.answer, expires_at = excluded.expires_at
+            WHERE idempotency.expires_at <= $5";
+    SWEEP = "DELETE FROM idempotency WHERE id IN
+             (SELECT id FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+}
+
+/// A kept answer of a management call.
+pub struct KeptAnswer {
+    /// Keyed hash of the body it answered.
+    pub fingerprint: [u8; 32],
+    /// The answer, sealed by the caller when it holds a secret.
+    pub answer: Vec<u8>,
+}
+
+impl Store {
+    /// The kept answer of that id, unless its time is over.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn kept_answer(
+        &self,
+        id: &[u8; 32],
+        now: Time,
+    ) -> Result<Option<KeptAnswer>, StoreError> {
+        let row = self.maybe_one(BY_ID, params![*id, now]).await?;
+        row.map(|mut row| {
+            Ok(KeptAnswer {
+                fingerprint: row.fixed(0)?,
+                answer: row.bytes(1)?,
+            })
+        })
+        .transpose()
+    }
+}
+
+impl Batch {
+    /// Keeps an answer; refused when one is kept already.
+    pub fn keep_answer(
+        &mut self,
+        id: [u8; 32],
+        fingerprint: [u8; 32],
+        answer: Vec<u8>,
+        now: Time,
+        expires_at: Time,
+    ) {
+        let params = params![id, fingerprint, answer, expires_at, now];
+        self.step(KEEP, params, Expect::One(Refusal::IdempotencyTaken));
+    }
+
+    /// Removes some answers whose time is over.
+    pub fn sweep_answers(&mut self, now: Time, limit: i64) {
+        self.step(SWEEP, params![now, limit], Expect::Any);
+    }
+}

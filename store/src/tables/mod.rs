@@ -1,0 +1,11 @@
+//! The tables, one file each: statements, what they read, and what a batch may do to them.
+
+pub(crate) mod audit;
+pub(crate) mod chains;
+pub(crate) mod checkpoints;
+pub(crate) mod devices;
+pub(crate) mod idempotency;
+pub(crate) mod keys;
+pub(crate) mod meta;
+pub(crate) mod stats;
+pub(crate) mod users;

@@ -1,0 +1,158 @@
+//! Statistics: one counter row per hour and chain, added to once a batch.
+
+use domain::verify::{Ask, Verdict};
+use domain::{Action, Event, Time};
+
+use crate::Store;
+use crate::error::StoreError;
+use crate::sql::statements;
+use crate::value::{Row, Value, params};
+
+const HOUR_MS: i64 = 3_600_000;
+
+statements! {
+    ADD = "INSERT INTO stats (bucket, chain, accepted, rejected, locked, registered, deactivated)
+           VALUES ($1, $2, $3, $4, $5, $6, $7)
+           ON CONFLICT (bucket, chain) DO UPDATE SET
+             accepted = stats.accepted + excluded.accepted,
+             rejected = stats.rejected + excluded.rejected,
+             locked = stats.locked + excluded.locked,
+             registered = stats.registered + excluded.registered,
+             deactivated = stats.deactivated + excluded.deactivated";
+    BY_HOUR = "SELECT bucket, CAST(SUM(accepted) AS BIGINT), CAST(SUM(rejected) AS BIGINT),
+                 CAST(SUM(locked) AS BIGINT), CAST(SUM(registered) AS BIGINT),
+                 CAST(SUM(deactivated) AS BIGINT)
+               FROM stats WHERE bucket >= $1 AND bucket < $2 GROUP BY bucket ORDER BY bucket";
+    DEVICES = "SELECT CAST(COUNT(1) AS BIGINT),
+                 CAST(COUNT(deactivated_at) AS BIGINT),
+                 CAST(COUNT(CASE WHEN deactivated_at IS NULL THEN pending_until END) AS BIGINT),
+                 CAST(COUNT(DISTINCT CASE WHEN deactivated_at IS NULL AND pending_until IS NULL
+                   THEN user_id END) AS BIGINT)
+               FROM devices";
+    USERS = "SELECT CAST(COUNT(1) AS BIGINT) FROM users";
+}
+
+/// What one batch adds to the statistics.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    accepted: i64,
+    rejected: i64,
+    locked: i64,
+    registered: i64,
+    deactivated: i64,
+}
+
+impl Tally {
+    pub(crate) fn count_verdict(&mut self, ask: &Ask, verdict: &Verdict) {
+        if !matches!(ask, Ask::Verify(_)) {
+            return;
+        }
+        match verdict {
+            Verdict::Accepted { .. } => self.accepted += 1,
+            Verdict::Locked => self.locked += 1,
+            _ => self.rejected += 1,
+        }
+    }
+
+    pub(crate) fn count_change(&mut self, event: &Event) {
+        match event.action {
+            Action::DeviceRegistered => self.registered += 1,
+            Action::DeviceDeactivated => self.deactivated += 1,
+            _ => {}
+        }
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The parameters of [`ADD`].
+    pub(crate) fn numbers(&self, at: Time, chain: i64) -> [i64; 7] {
+        [
+            at.millis() - at.millis().rem_euclid(HOUR_MS),
+            chain,
+            self.accepted,
+            self.rejected,
+            self.locked,
+            self.registered,
+            self.deactivated,
+        ]
+    }
+
+    pub(crate) fn params(&self, at: Time, chain: i64) -> Vec<Value> {
+        self.numbers(at, chain)
+            .into_iter()
+            .map(Value::Int)
+            .collect()
+    }
+}
+
+/// What happened in one hour.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HourStats {
+    /// Its beginning.
+    pub from: Time,
+    /// Verifications accepted.
+    pub accepted: i64,
+    /// Verifications rejected.
+    pub rejected: i64,
+    /// Verifications refused because of a lock.
+    pub locked: i64,
+    /// Devices registered.
+    pub registered: i64,
+    /// Devices deactivated.
+    pub deactivated: i64,
+}
+
+/// What there is now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Totals {
+    /// Devices in force.
+    pub active: i64,
+    /// Devices waiting for their first code.
+    pub pending: i64,
+    /// Devices deactivated.
+    pub deactivated: i64,
+    /// Users with a device in force.
+    pub users_with_2fa: i64,
+    /// All users.
+    pub users: i64,
+}
+
+impl Store {
+    /// The hours in `[from, to)` in which anything happened, ascending.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn stats_by_hour(&self, from: Time, to: Time) -> Result<Vec<HourStats>, StoreError> {
+        let rows = self.rows(BY_HOUR, params![from, to]).await?;
+        rows.iter().map(hour).collect()
+    }
+
+    /// Devices and users as they are now.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn totals(&self) -> Result<Totals, StoreError> {
+        let devices = self.one(DEVICES, params![]).await?;
+        let (all, deactivated, pending) = (devices.int(0)?, devices.int(1)?, devices.int(2)?);
+        Ok(Totals {
+            active: all - deactivated - pending,
+            pending,
+            deactivated,
+            users_with_2fa: devices.int(3)?,
+            users: self.one(USERS, params![]).await?.int(0)?,
+        })
+    }
+}
+
+fn hour(row: &Row) -> Result<HourStats, StoreError> {
+    Ok(HourStats {
+        from: row.time(0)?,
+        accepted: row.int(1)?,
+        rejected: row.int(2)?,
+        locked: row.int(3)?,
+        registered: row.int(4)?,
+        deactivated: row.int(5)?,
+    })
+}
