@@ -1,0 +1,43 @@
+//! The room of keys: the only crate that can open a stored key, sign, or compute a keyed hash.
+//!
+//! It knows no SQL, no HTTP and no clock, and asks its caller for randomness through [`Random`].
+//! `README.md` beside this crate has the key hierarchy, the labels and the sealed layout on one page.
+//!
+//! ```text
+//! MasterSecret (one per KeyVersion, given by the operator)
+//!   └─ HKDF ─ seal, check, device-birth      Keyring: changes with the master
+//! Root (32 random bytes per database, stored sealed)
+//!   └─ HKDF ─ audit-chain, api-key, ...      Root: survives every change of master
+//! SigningSeed (32 random bytes per purpose, stored sealed)
+//!   └─ Ed25519                               SigningKey
+//! ```
+//!
+//! Types that hold a secret have no `Debug`, no `Display` and no `Clone`, and wipe it on drop.
+
+mod api_key;
+mod chain;
+mod derive;
+mod device_key;
+mod error;
+mod idempotency;
+mod instance;
+mod keyring;
+mod mac;
+mod master;
+mod place;
+mod random;
+mod root;
+mod seal;
+mod search;
+mod sign;
+
+pub use error::{OpenError, UnlockError, VaultError};
+pub use instance::{InstanceId, KeyVersion};
+pub use keyring::{Keyring, KnownVersion, Unlocked};
+pub use mac::same_hash;
+pub use master::MasterSecret;
+pub use place::Place;
+pub use random::Random;
+pub use root::Root;
+pub use seal::Sealed;
+pub use sign::{SigningKey, SigningSeed, kid_of, verify_signature};
