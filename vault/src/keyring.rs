@@ -195,7 +195,9 @@ impl Keyring {
         }
     }
 
-    /// Opens a sealed value; the content is wiped on drop.
+    /// Opens a sealed value; the content is wiped on drop, but its type can be printed: what has a
+    /// type of its own is opened by [`Keyring::open_secret`], [`Root::open`](crate::Root::open) or
+    /// [`SigningSeed::open`](crate::SigningSeed::open).
     ///
     /// # Errors
     /// [`OpenError`]; nothing of the content is released then.
