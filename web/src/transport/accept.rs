@@ -1,0 +1,117 @@
+//! Who gets in: accepts connections up to the limit, and at the end waits for those in progress.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use axum::Router;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time::{sleep, timeout},
+};
+use tokio_util::sync::CancellationToken;
+
+use super::{Bound, TransportStats, connection};
+
+/// The pause after a failed `accept`: long enough not to spin while file descriptors are short,
+/// short enough not to be noticed once they are back.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Serves `bound` until `shutdown`, then drains.
+pub(super) async fn run(
+    bound: Bound,
+    router: Router,
+    shutdown: CancellationToken,
+    stats: Arc<TransportStats>,
+) {
+    // Ends with this function, whichever way that is left.
+    let mut background = JoinSet::new();
+    if let Some(tls) = &bound.tls {
+        background.spawn(Arc::clone(tls).follow_files(bound.tls_check));
+    }
+    let host = Arc::new(connection::Host::new(
+        &bound.settings,
+        bound.tls,
+        router,
+        stats,
+    ));
+    let mut connections = JoinSet::new();
+    let most = bound
+        .settings
+        .max_connections
+        .clamp(1, Semaphore::MAX_PERMITS);
+    let slots = Arc::new(Semaphore::new(most));
+    accept_until(&shutdown, &bound.listener, slots, &host, &mut connections).await;
+
+    // New connections are refused from here on.
+    drop(bound.listener);
+    host.closing.begin();
+    let all_done = async { while connections.join_next().await.is_some() {} };
+    if timeout(bound.settings.drain_timeout, all_done)
+        .await
+        .is_err()
+    {
+        tracing::warn!(
+            connections = connections.len(),
+            "requests were still running at the end of the drain time and have been dropped"
+        );
+        connections.shutdown().await;
+    }
+}
+
+async fn accept_until(
+    shutdown: &CancellationToken,
+    listener: &TcpListener,
+    slots: Arc<Semaphore>,
+    host: &Arc<connection::Host>,
+    connections: &mut JoinSet<()>,
+) {
+    let mut failing = false;
+    while let Some((slot, accepted)) = shutdown
+        .run_until_cancelled(next(listener, &slots))
+        .await
+        .flatten()
+    {
+        match accepted {
+            Ok((stream, peer)) => {
+                failing = false;
+                let host = Arc::clone(host);
+                connections.spawn(async move {
+                    connection::attend(stream, peer, host).await;
+                    drop(slot);
+                });
+            }
+            // The client gave up while it waited: its affair alone.
+            Err(error) if of_one_client(&error) => {}
+            Err(error) => {
+                if !failing {
+                    tracing::warn!(%error, "cannot accept connections at the moment");
+                }
+                failing = true;
+                drop(slot);
+                let _ = shutdown.run_until_cancelled(sleep(PAUSE)).await;
+            }
+        }
+        // Finished tasks are kept until they are joined.
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+/// A free slot first, a connection second: at the limit clients wait in the backlog, where they
+/// cost no memory of ours. `None` cannot happen, as nobody closes the semaphore.
+async fn next(
+    listener: &TcpListener,
+    slots: &Arc<Semaphore>,
+) -> Option<(OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>)> {
+    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
+    Some((slot, listener.accept().await))
+}
+
+fn of_one_client(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+    )
+}

@@ -1,0 +1,370 @@
+//! What a connection is waiting for, and until when it may.
+//!
+//! A timer per request would be a lock and an allocation on the fastest path of the server (and
+//! hyper's own `header_read_timeout` is such a timer, running through idle times as well, so that
+//! idle connections could not live longer than slow headers). Instead each connection notes what
+//! it does in a few atomics, and has one timer that is looked at again only when it fires or when
+//! an earlier deadline comes up.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
+    },
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    time::Instant,
+};
+
+use super::{TransportSettings, TransportStats};
+
+/// How long a connection that was asked to finish, or that only swallows the rest of a request
+/// nobody reads, may stay without doing anything else.
+const PARTING: u64 = 2_000;
+
+/// The most bytes of an unread request that are swallowed before the connection is closed.
+const LINGER_BYTES: usize = 1 << 20;
+
+const NEVER: u64 = u64::MAX;
+
+/// The patience of the settings, in milliseconds.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    header: u64,
+    idle: u64,
+}
+
+impl Patience {
+    pub(super) fn new(settings: &TransportSettings) -> Self {
+        Self {
+            header: millis(settings.header_timeout),
+            idle: millis(settings.idle_timeout),
+        }
+    }
+}
+
+/// What to do with a connection whose deadline may have passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// Nothing is overdue before this instant.
+    WaitUntil(Instant),
+    /// Idle for too long: ask it to finish.
+    Finish,
+    /// Close it now.
+    Cut,
+}
+
+/// The state of one connection. Times are milliseconds since it was opened. All of it is written
+/// by the connection's own task, except that the requests of HTTP/2 end on theirs; nothing here
+/// publishes other memory, so relaxed ordering is enough.
+#[derive(Debug)]
+pub(super) struct Activity {
+    pub(super) stats: Arc<TransportStats>,
+    opened: Instant,
+    patience: Patience,
+    /// Requests handed to the router whose answers are not yet handed to the protocol.
+    in_flight: AtomicU32,
+    /// Part of a request's header may have come, or none has ever come.
+    in_header: AtomicBool,
+    /// When the header began or the last answer ended.
+    since: AtomicU64,
+    /// When the client stopped taking our bytes; `NEVER` while it takes them.
+    blocked_since: AtomicU64,
+    /// When swallowing unread bytes must end.
+    linger_until: AtomicU64,
+    multiplexed: AtomicBool,
+    finishing: AtomicBool,
+    body_unread: AtomicBool,
+    body_late: AtomicBool,
+}
+
+impl Activity {
+    /// A connection that has just been opened and owes us its first request.
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "measures a socket's silence by the clock that tokio's timers use; nothing of the product is decided by it"
+    )]
+    pub(super) fn new(patience: Patience, stats: Arc<TransportStats>) -> Self {
+        Self {
+            stats,
+            opened: Instant::now(),
+            patience,
+            in_flight: AtomicU32::new(0),
+            in_header: AtomicBool::new(true),
+            since: AtomicU64::new(0),
+            blocked_since: AtomicU64::new(NEVER),
+            linger_until: AtomicU64::new(NEVER),
+            multiplexed: AtomicBool::new(false),
+            finishing: AtomicBool::new(false),
+            body_unread: AtomicBool::new(false),
+            body_late: AtomicBool::new(false),
+        }
+    }
+
+    fn now(&self) -> u64 {
+        millis(self.opened.elapsed())
+    }
+
+    /// A header has come whole. The guard lives until the answer has been handed to the protocol.
+    pub(super) fn request_begins(self: &Arc<Self>, multiplexed: bool) -> InFlight {
+        self.in_flight.fetch_add(1, Relaxed);
+        self.in_header.store(false, Relaxed);
+        self.body_unread.store(false, Relaxed);
+        if multiplexed {
+            self.multiplexed.store(true, Relaxed);
+        }
+        InFlight(Arc::clone(self))
+    }
+
+    /// A body was dropped before its end.
+    pub(super) fn body_left_unread(&self) {
+        self.body_unread.store(true, Relaxed);
+    }
+
+    /// A body did not come in time.
+    pub(super) fn body_came_late(&self) {
+        self.stats.count_timeout();
+        self.body_late.store(true, Relaxed);
+    }
+
+    /// Whether a body of this connection was given up.
+    pub(super) fn has_late_body(&self) -> bool {
+        self.body_late.load(Relaxed)
+    }
+
+    /// The connection was asked to finish: once nothing is in flight it gets little time.
+    pub(super) fn finish(&self) {
+        self.finishing.store(true, Relaxed);
+        if !self.in_header.load(Relaxed) {
+            self.since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Bytes came in. Between two requests of HTTP/1 they can only be the next header. HTTP/2 has
+    /// control frames at any time, so there only whole requests count as activity.
+    fn received(&self) {
+        if self.in_flight.load(Relaxed) == 0
+            && !self.in_header.load(Relaxed)
+            && !self.multiplexed.load(Relaxed)
+        {
+            self.since.store(self.now(), Relaxed);
+            self.in_header.store(true, Relaxed);
+        }
+    }
+
+    fn blocked(&self) {
+        if self.blocked_since.load(Relaxed) == NEVER {
+            self.blocked_since.store(self.now(), Relaxed);
+        }
+    }
+
+    fn unblocked(&self) {
+        if self.blocked_since.load(Relaxed) != NEVER {
+            self.blocked_since.store(NEVER, Relaxed);
+        }
+    }
+
+    fn write_due(&self) -> u64 {
+        self.blocked_since
+            .load(Relaxed)
+            .saturating_add(self.patience.idle)
+            .min(self.linger_until.load(Relaxed))
+    }
+
+    fn read_due(&self) -> u64 {
+        if self.in_flight.load(Relaxed) > 0 {
+            // The router's time is its own affair.
+            return NEVER;
+        }
+        let patience = if self.in_header.load(Relaxed) {
+            self.patience.header
+        } else if self.finishing.load(Relaxed) {
+            PARTING
+        } else {
+            self.patience.idle
+        };
+        self.since.load(Relaxed).saturating_add(patience)
+    }
+
+    /// The earliest instant at which something is overdue, in the unit of [`Alarm::set_for`].
+    pub(super) fn due(&self) -> u64 {
+        self.write_due().min(self.read_due())
+    }
+
+    /// Looks at the clock and decides.
+    pub(super) fn judge(&self) -> Verdict {
+        let now = self.now();
+        if self.write_due() <= now {
+            if self.linger_until.load(Relaxed) == NEVER {
+                self.stats.count_timeout();
+            }
+            return Verdict::Cut;
+        }
+        if self.read_due() <= now {
+            if self.in_header.load(Relaxed) {
+                self.stats.count_timeout();
+                return Verdict::Cut;
+            }
+            return if self.finishing.load(Relaxed) {
+                Verdict::Cut
+            } else {
+                Verdict::Finish
+            };
+        }
+        // Requests of HTTP/2 end on other tasks: look again even if nothing is due.
+        let again = self
+            .due()
+            .min(now.saturating_add(self.patience.idle.max(1)));
+        Verdict::WaitUntil(self.instant(again))
+    }
+
+    /// `due` as an instant.
+    pub(super) fn instant(&self, due: u64) -> Instant {
+        self.opened + Duration::from_millis(due)
+    }
+
+    /// An instant in the unit of [`Activity::due`].
+    pub(super) fn since_opening(&self, instant: Instant) -> u64 {
+        millis(instant.duration_since(self.opened))
+    }
+}
+
+/// A request whose answer is not finished.
+#[derive(Debug)]
+pub(super) struct InFlight(Arc<Activity>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.since.store(self.0.now(), Relaxed);
+        self.0.in_flight.fetch_sub(1, Relaxed);
+    }
+}
+
+/// A stream that notes in its [`Activity`] what passes through it.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    /// A flush is waiting. (On plain TCP it never does, and its success says nothing.)
+    flushing: bool,
+    /// The writing half is closed.
+    write_closed: bool,
+    swallowed: usize,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
+        Self {
+            stream,
+            activity,
+            flushing: false,
+            write_closed: false,
+            swallowed: 0,
+        }
+    }
+
+    fn note_write<T>(&self, written: &Poll<T>) {
+        if written.is_pending() {
+            self.activity.blocked();
+        } else {
+            self.activity.unblocked();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// Swallows what the client is still sending. Closing a socket with unread bytes in it resets
+    /// the connection, and the answer ("too large", "too slow") could be lost before it is read.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let until = &self.activity.linger_until;
+        if until.load(Relaxed) == NEVER {
+            until.store(self.activity.now().saturating_add(PARTING), Relaxed);
+        }
+        let mut scratch = [0; 4096];
+        while self.swallowed < LINGER_BYTES {
+            let mut room = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+            if read.is_err() || room.filled().is_empty() {
+                break;
+            }
+            self.swallowed += room.filled().len();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
+        if buf.filled().len() > before {
+            self.activity.received();
+        }
+        read
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.flushing = true;
+            self.activity.blocked();
+        } else if self.flushing {
+            self.flushing = false;
+            self.activity.unblocked();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.write_closed {
+            let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.note_write(&closed);
+            ready!(closed)?;
+            self.write_closed = true;
+        }
+        if self.activity.body_unread.load(Relaxed) {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(NEVER)
+}
