@@ -1,0 +1,178 @@
+//! A PostgreSQL server that lives in a temporary folder and dies with its owner.
+
+use std::fs;
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use tempfile::TempDir;
+
+use crate::tools;
+
+/// How long a new server may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// What the log says once a start has failed for good.
+const HOPELESS: [&str; 3] = [
+    "initdb failed",
+    "database system is shut down",
+    "FATAL:  could not",
+];
+
+/// A running server; dropping it stops the server and removes its folder.
+///
+/// A small shell owns the server and waits at a pipe whose other end is held here, so the server also stops
+/// when this process is interrupted, panics or is killed: the kernel closes the pipe in every case.
+pub(crate) struct Postgres {
+    keeper: Child,
+    folder: TempDir,
+    programs: PathBuf,
+    port: u16,
+}
+
+impl Postgres {
+    /// Starts a server on a free port of 127.0.0.1 and waits until it answers.
+    pub(crate) fn start() -> Result<Self> {
+        let programs = programs().context("PostgreSQL's server programs are not installed")?;
+        let folder = tempfile::Builder::new()
+            .prefix("otpd-postgres-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()?;
+        let account = account(folder.path())?;
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let keeper = Command::new("sh")
+            .args(["-c", include_str!("postgres.sh"), "postgres.sh"])
+            .arg(folder.path())
+            .arg(&programs)
+            .arg(port.to_string())
+            .args(account)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            // Ctrl-C in a terminal goes to a whole process group; the server is stopped in order instead.
+            .process_group(0)
+            .spawn()
+            .context("cannot start a shell")?;
+        let mut server = Self {
+            keeper,
+            folder,
+            programs,
+            port,
+        };
+        server.wait_until_ready()?;
+        Ok(server)
+    }
+
+    /// The address of the server, as its superuser, at its first database.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    fn wait_until_ready(&mut self) -> Result<()> {
+        let start = Instant::now();
+        while !self.answers()? {
+            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            let ended = self.keeper.try_wait()?.is_some();
+            let hopeless = HOPELESS.iter().any(|sign| log.contains(sign));
+            if ended || hopeless || start.elapsed() > START_LIMIT {
+                bail!(
+                    "PostgreSQL did not start in {} (TMPDIR chooses another place); its log:\n{log}",
+                    self.folder.path().display()
+                );
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Ok(())
+    }
+
+    fn answers(&self) -> Result<bool> {
+        let status = Command::new(self.programs.join("pg_isready"))
+            .args(["--quiet", "--host=127.0.0.1", "--timeout=1"])
+            .arg(format!("--port={}", self.port))
+            .status()
+            .context("cannot run pg_isready")?;
+        Ok(status.success())
+    }
+}
+
+impl Drop for Postgres {
+    fn drop(&mut self) {
+        drop(self.keeper.stdin.take());
+        if let Err(error) = self.keeper.wait() {
+            eprintln!("the throw-away PostgreSQL may still run: {error}");
+        }
+    }
+}
+
+/// The folder of a complete set of server programs, if this machine has one.
+pub(crate) fn programs() -> Option<PathBuf> {
+    let asked = tools::output("pg_config", &["--bindir"]).map(PathBuf::from);
+    let mut packaged: Vec<PathBuf> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    packaged.sort_by_key(|folder| std::cmp::Reverse(major_version(folder)));
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    asked
+        .into_iter()
+        .chain(packaged)
+        .chain(std::env::split_paths(&path))
+        .find(|folder| {
+            ["initdb", "postgres", "pg_isready"]
+                .iter()
+                .all(|program| folder.join(program).is_file())
+        })
+}
+
+/// `…/16/bin` is 16; anything else sorts last.
+fn major_version(programs: &Path) -> u32 {
+    programs
+        .parent()
+        .and_then(Path::file_name)
+        .and_then(|name| name.to_str()?.parse().ok())
+        .unwrap_or(0)
+}
+
+/// The words that put a command under an account PostgreSQL accepts; it refuses to run as root.
+fn account(folder: &Path) -> Result<Vec<String>> {
+    if !tools::is_root() {
+        return Ok(Vec::new());
+    }
+    let given = Command::new("chown")
+        .arg("postgres:")
+        .arg(folder)
+        .status()
+        .context("cannot run chown")?;
+    if !given.success() {
+        bail!("there is no account \"postgres\" to run the server under");
+    }
+    let words = [
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+    ];
+    Ok(words.map(String::from).to_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn newer_packages_come_first() {
+        let check = |folder: &str, version| {
+            assert_eq!(major_version(Path::new(folder)), version, "{folder}");
+        };
+        check("/usr/lib/postgresql/9/bin", 9);
+        check("/usr/lib/postgresql/16/bin", 16);
+        check("/usr/lib/postgresql/wal/bin", 0);
+        check("/", 0);
+    }
+}
