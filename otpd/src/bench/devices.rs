@@ -1,0 +1,258 @@
+//! The devices of a run: registered before it, deleted after it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context, anyhow, bail};
+use otp::Secret;
+use serde::Deserialize;
+
+use super::client::Connection;
+use super::request::Requests;
+use super::response::Response;
+use super::tally::Problem;
+use super::workers::{Signals, Worker};
+
+/// How long one registration or deletion may take.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often a request is made while the server says that it is busy.
+const TRIES: u32 = 6;
+
+/// Longest pause that a `Retry-After` can ask for.
+const MAX_PAUSE: Duration = Duration::from_secs(2);
+
+/// A device that the server knows.
+pub(super) struct Enrolled {
+    /// Its number in this run.
+    pub(super) number: u32,
+    /// Its key.
+    pub(super) secret: Secret,
+}
+
+/// Which devices a worker registers: those of its residue class, so that numbers of workers never meet.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// Devices of the whole run.
+    pub(super) devices: u32,
+    /// Workers of the whole run.
+    pub(super) workers: u32,
+}
+
+/// Registers a worker's share over all of its connections.
+///
+/// # Errors
+/// The first registration that the server refused; some devices may exist by then.
+pub(super) fn register(
+    worker: &mut Worker,
+    share: Share,
+    requests: &Arc<Requests>,
+    signals: &Arc<Signals>,
+) -> anyhow::Result<Vec<Enrolled>> {
+    let next = Arc::new(AtomicU32::new(worker.index));
+    let failed = Arc::new(AtomicBool::new(false));
+    let (made, _) = worker.on_each(None, |_, mut connection| {
+        let (next, failed, requests, signals) = (
+            Arc::clone(&next),
+            Arc::clone(&failed),
+            Arc::clone(requests),
+            Arc::clone(signals),
+        );
+        async move {
+            let mut enrolled = Vec::new();
+            while !failed.load(Ordering::Relaxed) && !signals.interrupted() {
+                let number = next.fetch_add(share.workers, Ordering::Relaxed);
+                if number >= share.devices {
+                    break;
+                }
+                match register_one(&mut connection, &requests, number).await {
+                    Ok(device) => enrolled.extend(device),
+                    Err(error) => {
+                        failed.store(true, Ordering::Relaxed);
+                        return (connection, Err(error));
+                    }
+                }
+                signals.progress.fetch_add(1, Ordering::Relaxed);
+            }
+            (connection, Ok(enrolled))
+        }
+    });
+    worker.claimed = next.load(Ordering::Relaxed).min(share.devices);
+    let mut all = Vec::new();
+    for part in made {
+        all.extend(part?);
+    }
+    Ok(all)
+}
+
+/// Registers one device; nothing comes back for one that a busy server made without being able to say so,
+/// because its key is lost.
+async fn register_one(
+    connection: &mut Connection,
+    requests: &Requests,
+    number: u32,
+) -> anyhow::Result<Option<Enrolled>> {
+    let request = requests.register(number);
+    for attempt in 1..=TRIES {
+        let answer = connection.exchange_within(REQUEST_TIMEOUT, &request).await;
+        let response = answer.context("registering a device")?;
+        match response.status {
+            201 => return enrolled(response.body, number).map(Some),
+            409 if attempt > 1 => return Ok(None),
+            429 | 503 if attempt < TRIES => {
+                let pause = pause(&response);
+                tokio::time::sleep(pause).await;
+            }
+            _ => return Err(refusal("registering a device", &response)),
+        }
+    }
+    Ok(None)
+}
+
+/// Reads the key out of the answer to a registration.
+fn enrolled(body: &[u8], number: u32) -> anyhow::Result<Enrolled> {
+    #[derive(Deserialize)]
+    struct Answer<'a> {
+        #[serde(borrow)]
+        data: Data<'a>,
+    }
+    #[derive(Deserialize)]
+    struct Data<'a> {
+        secret: &'a str,
+        algorithm: &'a str,
+        digits: u8,
+        period: u64,
+    }
+    // No cause is attached: it could quote the answer, which holds the key.
+    let Ok(Answer { data }) = serde_json::from_slice(body) else {
+        bail!("the answer to a registration is not what the contract says");
+    };
+    if (data.algorithm, data.digits, data.period) != ("SHA1", 6, 30) {
+        bail!("the server made a device with other parameters than SHA1, 6 digits and 30 seconds");
+    }
+    let Ok(secret) = Secret::from_base32(data.secret) else {
+        bail!("the key in the answer to a registration is not usable base32");
+    };
+    Ok(Enrolled { number, secret })
+}
+
+/// Deletes all devices that the worker may have registered and returns how many the server did not confirm.
+pub(super) fn delete(
+    worker: &mut Worker,
+    share: Share,
+    requests: &Arc<Requests>,
+    signals: &Arc<Signals>,
+) -> u32 {
+    let next = Arc::new(AtomicU32::new(worker.index));
+    let claimed = worker.claimed;
+    let (made, _) = worker.on_each(None, |_, mut connection| {
+        let (next, requests, signals) =
+            (Arc::clone(&next), Arc::clone(requests), Arc::clone(signals));
+        async move {
+            let mut left = 0;
+            loop {
+                let number = next.fetch_add(share.workers, Ordering::Relaxed);
+                if number >= claimed {
+                    break;
+                }
+                let deleted = delete_one(&mut connection, &requests.delete(number)).await;
+                left += u32::from(!deleted);
+                signals.progress.fetch_add(1, Ordering::Relaxed);
+            }
+            (connection, left)
+        }
+    });
+    made.into_iter().sum()
+}
+
+/// Whether the device is gone, tried again where that may help: deleting twice does no harm.
+async fn delete_one(connection: &mut Connection, request: &[u8]) -> bool {
+    for attempt in 1..=TRIES {
+        let pause = match connection.exchange_within(REQUEST_TIMEOUT, request).await {
+            Ok(response) => match response.status {
+                200..=299 | 404 => return true,
+                429 | 503 => pause(&response),
+                _ => return false,
+            },
+            // The first failure is mostly a connection that was closed while idle.
+            Err(_) if attempt == 1 => Duration::ZERO,
+            Err(_) if attempt == 2 => Duration::from_millis(200),
+            Err(_) => return false,
+        };
+        tokio::time::sleep(pause).await;
+    }
+    false
+}
+
+/// How long a busy server asks to wait.
+fn pause(response: &Response<'_>) -> Duration {
+    let seconds = response
+        .header("retry-after")
+        .and_then(|value| str::from_utf8(value).ok()?.parse().ok());
+    seconds
+        .map_or(Duration::from_millis(200), Duration::from_secs)
+        .min(MAX_PAUSE)
+}
+
+/// An answer as an error, in the server's own words.
+fn refusal(what: &str, response: &Response<'_>) -> anyhow::Error {
+    let problem: Problem = serde_json::from_slice(response.body).unwrap_or_default();
+    let advice = match response.status {
+        401 | 403 => "; the key needs the scopes devices:write and otp:verify",
+        404 => "; is this an otpd?",
+        _ => "",
+    };
+    let detail: String = problem
+        .detail
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(300)
+        .collect();
+    anyhow!(
+        "{what}: the server answered {} {detail}{advice}",
+        response.status
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_registration_answer_gives_the_key() {
+        fn check(body: &str, expected: bool) {
+            assert_eq!(enrolled(body.as_bytes(), 1).is_ok(), expected, "{body}");
+        }
+        let body = |secret: &str, algorithm: &str, digits: u8, period: u64| {
+            format!(
+                r#"{{"success":true,"data":{{"device_id":"d","secret":"{secret}","algorithm":"{algorithm}","digits":{digits},"period":{period}}}}}"#
+            )
+        };
+        check(
+            &body("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "SHA1", 6, 30),
+            true,
+        );
+        check(
+            &body("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "SHA256", 6, 30),
+            false,
+        );
+        check(
+            &body("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "SHA1", 8, 30),
+            false,
+        );
+        check(
+            &body("GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ", "SHA1", 6, 60),
+            false,
+        );
+        check(&body("!!!", "SHA1", 6, 30), false);
+        check("{}", false);
+    }
+
+    #[test]
+    fn an_error_never_quotes_a_key() {
+        let body = br#"{"data":{"secret":"GEZDGNBVGY3TQOJQ","digits":"six"}}"#;
+        let error = format!("{:?}", enrolled(body, 1).err().unwrap());
+        assert!(!error.contains("GEZDGNBV"), "{error}");
+    }
+}

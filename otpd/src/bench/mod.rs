@@ -1,0 +1,24 @@
+//! The load driver behind `otpd bench`: it registers devices of its own over the public HTTP API, sends codes that must be accepted, and reports what came back.
+//!
+//! It knows the HTTP contract and the `otp` crate, nothing else of this program, so it measures any otpd
+//! from outside, as a client sees it. It never asks for a code twice: a verification is either an
+//! acceptance or a fault to be counted, which makes every run a correctness test as well.
+
+mod args;
+mod client;
+mod clock;
+mod devices;
+mod plan;
+mod report;
+mod request;
+mod response;
+mod run;
+mod tally;
+mod verify;
+mod workers;
+
+#[cfg(test)]
+mod stand_in;
+
+pub use args::{ApiKey, BenchArgs};
+pub use run::run;

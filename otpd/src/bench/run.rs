@@ -1,0 +1,359 @@
+//! One run from first probe to last deletion.
+
+use std::process::ExitCode;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+
+use super::args::BenchArgs;
+use super::client::{Connection, Target};
+use super::clock::{OffsetBounds, PROBE_PAUSE, PROBES, ServerClock, http_date_seconds, now};
+use super::devices::{self, Share};
+use super::plan::{Plan, devices_needed, start_delay};
+use super::report::{Measured, Report};
+use super::request::Requests;
+use super::tally::Tally;
+use super::verify::{self, Phase};
+use super::workers::{Progress, Signals, Worker, on_all};
+
+/// How long one probe of the server's clock may take.
+const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Longest baseline measurement, in seconds: it needs no more to be steady.
+const BASELINE_SECONDS: u32 = 3;
+
+/// Runs `otpd bench` and prints what it found; fails the process when any answer was not an acceptance.
+///
+/// Blocks until the run is over; an interrupt ends it early and still deletes the devices.
+///
+/// # Errors
+/// When nothing could be measured: no server, a key without the scopes, a refused registration.
+pub fn run(args: BenchArgs) -> anyhow::Result<ExitCode> {
+    let signals = Arc::new(Signals::default());
+    stop_on_interrupt(Arc::clone(&signals))?;
+    let report = measure(&args, &signals)?;
+    report.print(args.json).context("writing the report")?;
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
+
+/// Runs the whole benchmark and deletes its devices, whatever came of it.
+pub(super) fn measure(args: &BenchArgs, signals: &Arc<Signals>) -> anyhow::Result<Report> {
+    let mut run = Run::prepare(args, signals)?;
+    let measured = run.measure();
+    let left = run.clean_up();
+    match measured {
+        Ok(report) => Ok(Report {
+            devices_left: left,
+            ..report
+        }),
+        Err(error) if left > 0 => {
+            Err(error.context(format!("{left} devices may be left on the server")))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// A run under way.
+struct Run<'a> {
+    args: &'a BenchArgs,
+    signals: &'a Arc<Signals>,
+    requests: Arc<Requests>,
+    workers: Vec<Worker>,
+    share: Share,
+    clock: ServerClock,
+    notes: Vec<String>,
+}
+
+impl<'a> Run<'a> {
+    /// Resolves the address, finds the server there and learns its time.
+    fn prepare(args: &'a BenchArgs, signals: &'a Arc<Signals>) -> anyhow::Result<Self> {
+        let target = Arc::new(Target::resolve(&args.url)?);
+        let requests = Arc::new(Requests::new(
+            Arc::clone(&target),
+            args.key.clone(),
+            random_seed()?,
+        ));
+        // A worker without a connection or a device would end the run at once.
+        let count = args.threads.min(args.connections).min(args.devices);
+        let workers = (0..count)
+            .map(|index| {
+                let connections =
+                    args.connections / count + u32::from(index < args.connections % count);
+                Worker::new(index, connections, &target)
+            })
+            .collect::<Result<Vec<_>, _>>()
+            .context("starting the driver's threads")?;
+        let share = Share {
+            devices: args.devices,
+            workers: count,
+        };
+        let clock = ServerClock::local();
+        let mut run = Self {
+            args,
+            signals,
+            requests,
+            workers,
+            share,
+            clock,
+            notes: Vec::new(),
+        };
+        run.learn_time()?;
+        Ok(run)
+    }
+
+    fn learn_time(&mut self) -> anyhow::Result<()> {
+        let (clock, request) = (self.clock, self.requests.livez());
+        let Some(first) = self.workers.first_mut() else {
+            bail!("no worker")
+        };
+        let known = first.on_first(async |connection| probe(connection, clock, &request).await);
+        match known.with_context(|| format!("no otpd answers at {}", self.args.url))? {
+            Some(bounds) => self.clock = clock.moved(bounds.offset_ms()),
+            None => self
+                .notes
+                .push("the server sends no Date header; its clock is taken for ours".to_owned()),
+        }
+        Ok(())
+    }
+
+    fn measure(&mut self) -> anyhow::Result<Report> {
+        let began = now();
+        let registered = self.register()?;
+        let registration_seconds = began.elapsed().as_secs_f64();
+        let livez = if self.args.no_baseline {
+            None
+        } else {
+            Some(self.baseline())
+        };
+        self.wait_for_start()?;
+        let warm = (self.args.warm > 0).then(|| self.verify(self.args.warm, "warming up").0);
+        let (tally, verify) = self.verify(self.args.seconds, "verifying");
+        if self.signals.interrupted() {
+            self.notes.push("interrupted".to_owned());
+        }
+        let exhausted = self.signals.exhausted.load(Ordering::Relaxed);
+        let rate = self.args.rate.map_or(verify.per_second, f64::from);
+        // A run that gave out in its warm-up saw the rate there.
+        let seen = if tally.accepted > 0 {
+            rate
+        } else {
+            warm.as_ref().map_or(0.0, warm_rate(self.args.warm))
+        };
+        let needed = (exhausted && seen > 0.0)
+            .then(|| devices_needed(seen, self.args.seconds + self.args.warm));
+        let per_livez = livez
+            .as_ref()
+            .map(|livez| livez.per_second)
+            .filter(|rate| *rate > 0.0);
+        Ok(Report {
+            url: self.args.url.clone(),
+            connections: self.args.connections,
+            threads: self.share.workers,
+            devices: registered,
+            registration_seconds,
+            rate: self.args.rate,
+            ratio: per_livez.map(|livez| verify.per_second / livez),
+            livez,
+            verify,
+            warm_faults: warm.as_ref().map_or(0, Tally::faults),
+            exhausted,
+            devices_needed: needed,
+            devices_left: 0,
+            notes: std::mem::take(&mut self.notes),
+        })
+    }
+
+    /// Registers all devices and hands each worker its own; returns how many there are.
+    fn register(&mut self) -> anyhow::Result<u32> {
+        let (share, requests, signals) = (self.share, Arc::clone(&self.requests), self.signals);
+        let progress = Progress::counting("registering", share.devices, self.signals);
+        let made = on_all(&mut self.workers, &progress, |worker| {
+            devices::register(worker, share, &requests, signals)
+        });
+        let mut registered = 0;
+        for (worker, devices) in self.workers.iter_mut().zip(made) {
+            let devices = devices?;
+            let count = u32::try_from(devices.len())?;
+            registered += count;
+            worker.plan = Arc::new(Mutex::new(Plan::new(count)));
+            worker.devices = devices.into();
+        }
+        if self.signals.interrupted() {
+            bail!("interrupted");
+        }
+        Ok(registered)
+    }
+
+    fn baseline(&mut self) -> Measured {
+        let phase = self.phase(self.args.seconds.min(BASELINE_SECONDS), None);
+        let (requests, signals) = (Arc::clone(&self.requests), self.signals);
+        let cpu = driver_cpu();
+        let tallies = on_all(
+            &mut self.workers,
+            &Progress::waiting("GET /livez", self.signals),
+            |worker| verify::baseline(worker, &phase, &requests, signals),
+        );
+        Measured::new(&summed(&tallies), phase.start, used_since(cpu))
+    }
+
+    /// Waits until each device has all its steps to give, then sees to it that all connections stand.
+    fn wait_for_start(&mut self) -> anyhow::Result<()> {
+        let (clock, requests, signals) = (self.clock, Arc::clone(&self.requests), self.signals);
+        let made = on_all(
+            &mut self.workers,
+            &Progress::waiting("waiting for a good moment", self.signals),
+            |worker| {
+                let until = now() + start_delay(clock.at(now()));
+                while now() < until && !signals.interrupted() {
+                    let rest = until.saturating_duration_since(now());
+                    std::thread::park_timeout(rest.min(Duration::from_millis(100)));
+                }
+                verify::connect(worker, &requests)
+            },
+        );
+        made.into_iter()
+            .collect::<Result<(), _>>()
+            .context("the server no longer answers GET /livez")
+    }
+
+    fn verify(&mut self, seconds: u32, what: &str) -> (Tally, Measured) {
+        let phase = self.phase(seconds, self.args.rate);
+        let (requests, signals) = (Arc::clone(&self.requests), self.signals);
+        let cpu = driver_cpu();
+        let tallies = on_all(
+            &mut self.workers,
+            &Progress::waiting(what, self.signals),
+            |worker| verify::verify(worker, &phase, &requests, signals),
+        );
+        let tally = summed(&tallies);
+        let measured = Measured::new(&tally, phase.start, used_since(cpu));
+        (tally, measured)
+    }
+
+    /// Deletes what was registered, unless told not to; returns how many devices are left.
+    fn clean_up(&mut self) -> u32 {
+        let claimed = |workers: &[Worker]| {
+            workers
+                .iter()
+                .map(|worker| worker.claimed)
+                .max()
+                .unwrap_or(0)
+        };
+        if self.args.no_cleanup {
+            return claimed(&self.workers);
+        }
+        let (share, requests, signals) = (self.share, Arc::clone(&self.requests), self.signals);
+        let progress = Progress::counting("deleting", claimed(&self.workers), self.signals);
+        on_all(&mut self.workers, &progress, |worker| {
+            devices::delete(worker, share, &requests, signals)
+        })
+        .iter()
+        .sum()
+    }
+
+    fn phase(&self, seconds: u32, rate: Option<u32>) -> Phase {
+        Phase {
+            start: now(),
+            length: Duration::from_secs(seconds.into()),
+            rate,
+            connections: self.args.connections,
+            workers: self.share.workers,
+            clock: self.clock,
+        }
+    }
+}
+
+/// What the server's clock says, by probes spread over a second; nothing when it does not say.
+async fn probe(
+    connection: &mut Connection,
+    clock: ServerClock,
+    request: &[u8],
+) -> Result<Option<OffsetBounds>, anyhow::Error> {
+    let mut known: Option<OffsetBounds> = None;
+    for _ in 0..PROBES {
+        let sent = clock.at(now());
+        let response = connection.exchange_within(PROBE_TIMEOUT, request).await?;
+        let received = clock.at(now());
+        if response.status != 200 {
+            bail!("GET /livez was answered {}", response.status);
+        }
+        let Some(date) = response.header("date").and_then(http_date_seconds) else {
+            return Ok(None);
+        };
+        let told = OffsetBounds::from_date(date, sent, received);
+        let bounds = known.map_or(told, |before| before.and(told));
+        known = Some(bounds);
+        if bounds.is_narrow() {
+            break;
+        }
+        tokio::time::sleep(PROBE_PAUSE).await;
+    }
+    Ok(known)
+}
+
+/// What sets this run's devices apart from those of any other run.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the driver draws its own names: it runs apart from the server's wiring"
+)]
+fn random_seed() -> anyhow::Result<[u8; 4]> {
+    let mut seed = [0; 4];
+    getrandom::fill(&mut seed).context("no randomness from the system")?;
+    Ok(seed)
+}
+
+/// Acceptances per second of a warm-up of this length.
+fn warm_rate(seconds: u32) -> impl Fn(&Tally) -> f64 {
+    move |tally| tally.accepted as f64 / f64::from(seconds)
+}
+
+fn summed(tallies: &[Tally]) -> Tally {
+    tallies.iter().fold(Tally::new(), |mut sum, tally| {
+        sum.add(tally);
+        sum
+    })
+}
+
+/// CPU time of this process so far, where `/proc` tells it, in its grain of 10 ms.
+fn driver_cpu() -> Option<Duration> {
+    let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
+    // Fields 14 and 15 of proc_pid_stat(5); counted behind the name, which may hold spaces.
+    let fields = stat.rsplit_once(')')?.1;
+    let ticks: u64 = fields
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .map(|ticks| ticks.parse().unwrap_or(0))
+        .sum();
+    Some(Duration::from_millis(ticks * 10))
+}
+
+fn used_since(before: Option<Duration>) -> Option<Duration> {
+    Some(driver_cpu()?.saturating_sub(before?))
+}
+
+/// Ends the run at the first interrupt, the process at the second.
+fn stop_on_interrupt(signals: Arc<Signals>) -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("waiting for signals")?;
+    // Detached: it ends with the process.
+    std::thread::spawn(move || {
+        runtime.block_on(async {
+            if tokio::signal::ctrl_c().await.is_ok() {
+                signals.interrupted.store(true, Ordering::Relaxed);
+            }
+            if tokio::signal::ctrl_c().await.is_ok() {
+                std::process::exit(130);
+            }
+        });
+    });
+    Ok(())
+}
