@@ -1,0 +1,201 @@
+//! The settings in force, typed and checked; `otpd.default.toml` explains each of them.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use domain::{Policies, Scopes};
+
+use super::database_url::DatabaseUrl;
+use super::network::Network;
+use super::secret::SecretText;
+
+/// All settings. Paths are absolute where the working folder is.
+pub struct Settings {
+    /// What the server is for.
+    pub environment: Environment,
+    /// Whether causes and the API documentation are shown.
+    pub debug: bool,
+    /// The folder for what the server keeps.
+    pub data_dir: PathBuf,
+    /// Listening.
+    pub server: Server,
+    /// Storage.
+    pub database: Database,
+    /// Rate counters.
+    pub redis: Redis,
+    /// Master secrets.
+    pub keys: Keys,
+    /// Credentials of callers.
+    pub callers: Callers,
+    /// Foreign tokens.
+    pub jwt: Jwt,
+    /// Codes and devices.
+    pub codes: Codes,
+    /// The default level (from `[codes]`) and the named ones (from `[policies.*]`).
+    pub policies: Policies,
+    /// Rate limits.
+    pub limits: Limits,
+    /// The audit log.
+    pub audit: Audit,
+    /// The program's log.
+    pub log: Log,
+}
+
+/// What the server is for, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Environment(pub(super) String);
+
+impl Environment {
+    /// The word: `development`, `production`, `staging`, …
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the stricter rules hold.
+    #[must_use]
+    pub fn is_production(&self) -> bool {
+        self.0 == "production"
+    }
+}
+
+/// `[server]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Server {
+    /// An IP address (IPv6 without brackets) or a host name.
+    pub host: String,
+    /// 0 takes any free port.
+    pub port: u16,
+    /// `http://…` or `https://…` without a slash at its end.
+    pub public_url: Option<String>,
+    /// Without it the server speaks plain HTTP.
+    pub tls: Option<Tls>,
+    /// Peers whose forwarding headers are believed.
+    pub trusted_proxies: Vec<Network>,
+    /// Connections open at the same time.
+    pub max_connections: usize,
+    /// Time for the head of a request.
+    pub header_timeout: Duration,
+    /// Time for the body of a request.
+    pub body_timeout: Duration,
+    /// Time between two requests.
+    pub idle_timeout: Duration,
+    /// Time for requests in progress when the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Server {
+    /// Host and port as they stand in a URL: an IPv6 address in brackets.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        match self.host.parse() {
+            Ok(IpAddr::V6(address)) => format!("[{address}]:{}", self.port),
+            _ => format!("{}:{}", self.host, self.port),
+        }
+    }
+}
+
+/// The PEM files for TLS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The certificate chain.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// `[database]`
+pub struct Database {
+    /// Where the data is; `otpd.db` in the data folder unless set.
+    pub url: DatabaseUrl,
+    /// PostgreSQL connections that judge codes.
+    pub lanes: usize,
+    /// PostgreSQL connections for everything else.
+    pub pool: usize,
+    /// How long a request waits for a user or a connection.
+    pub wait: Duration,
+}
+
+/// `[redis]`
+pub struct Redis {
+    /// `redis://…` or `rediss://…`; it may hold a password.
+    pub url: Option<SecretText>,
+}
+
+/// `[keys]`
+pub struct Keys {
+    /// 32 characters or more.
+    pub master_secret: Option<SecretText>,
+    /// 32 characters or more.
+    pub master_secret_previous: Option<SecretText>,
+}
+
+/// `[callers]`
+pub struct Callers {
+    /// In production 32 characters or more.
+    pub api_key: Option<SecretText>,
+}
+
+/// `[jwt]`; the algorithm is always HS256.
+pub struct Jwt {
+    /// 32 bytes or more; without it no JWT is accepted.
+    pub secret_key: Option<SecretText>,
+    /// The audience that a JWT must name.
+    pub audience: String,
+    /// The most that a JWT can allow.
+    pub scopes: Scopes,
+    /// What a JWT without scopes allows; covered by `scopes`.
+    pub default_scopes: Scopes,
+}
+
+/// `[codes]`, but for what is in [`Settings::policies`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Codes {
+    /// The name that authenticator apps show.
+    pub issuer: String,
+    /// Devices that one user can have.
+    pub max_devices_per_user: u32,
+    /// Life of a device that is not confirmed.
+    pub pending: Duration,
+    /// Life of an issued code.
+    pub issued: Duration,
+}
+
+/// `[limits]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Failures per network address and minute.
+    pub address_failures_per_minute: u32,
+    /// Requests per API key and second, if limited.
+    pub key_per_second: Option<u32>,
+}
+
+/// `[audit]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audit {
+    /// Days after which records are removed, if ever.
+    pub retention_days: Option<u32>,
+    /// Time between two signed checkpoints.
+    pub checkpoint_interval: Duration,
+}
+
+/// `[log]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Log {
+    /// The least severe level that is logged.
+    pub level: tracing::Level,
+    /// The form of a line.
+    pub format: LogFormat,
+}
+
+/// The form of a log line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// One JSON object a line.
+    Json,
+    /// For people.
+    Text,
+    /// Text on a terminal, JSON otherwise.
+    Auto,
+}
