@@ -45,22 +45,18 @@ enum Db {
 }
 
 impl Store {
-    /// Opens the database; for writing it is migrated, every statement is prepared,
-    /// and the lanes begin their chains.
+    /// Opens the database; for writing it is migrated and every statement is
+    /// prepared. Reads work from here on; writes after [`Store::start`].
     ///
     /// # Errors
     /// [`StoreError::Unusable`] with a sentence for whoever starts the server.
     pub async fn open(
         settings: &Settings,
         access: Access,
-        judge: Arc<dyn Judge>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
         let db = match &settings.target {
-            Target::Sqlite(path) => {
-                let clock = Arc::clone(&clock);
-                Db::Sqlite(sqlite::Database::open(path, access, judge, clock)?)
-            }
+            Target::Sqlite(path) => Db::Sqlite(sqlite::Database::open(path, access)?),
             Target::Postgres(_) => todo!(),
         };
         Ok(Self {
@@ -68,6 +64,28 @@ impl Store {
             ids: Ids::default(),
             clock,
         })
+    }
+
+    /// Commits the statements of a batch in a new database, before any chain has
+    /// begun: what the judge needs to exist. The batch has no events and no locks.
+    ///
+    /// # Errors
+    /// [`StoreError::Refused`] when another process was faster: read again.
+    pub async fn initialise(&self, batch: &Batch) -> Result<(), StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.initialise(batch),
+        }
+    }
+
+    /// Starts the lanes, each with a chain of its own: attempts and batches are taken
+    /// from now on. Called once.
+    ///
+    /// # Errors
+    /// When the chains cannot be begun.
+    pub async fn start(&self, judge: Arc<dyn Judge>) -> Result<(), StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.start(judge, Arc::clone(&self.clock)),
+        }
     }
 
     /// Sends an attempt through its lane; the answer is committed when it comes.

@@ -33,6 +33,22 @@ pub(crate) fn run(
     result
 }
 
+/// Commits the statements of a batch before any chain has begun.
+pub(crate) fn initialise(connection: &Connection, batch: &Batch) -> Result<(), StoreError> {
+    connection.execute_batch("BEGIN IMMEDIATE").map_err(classify)?;
+    let steps = || {
+        for step in &batch.steps {
+            step.check(execute(connection, step.sql, &step.params)?)?;
+        }
+        connection.execute_batch("COMMIT").map_err(classify)
+    };
+    let result = steps();
+    if result.is_err() && !connection.is_autocommit() {
+        connection.execute_batch("ROLLBACK").map_err(classify)?;
+    }
+    result
+}
+
 fn apply(
     connection: &Connection,
     batch: Batch,

@@ -7,7 +7,9 @@ mod readers;
 mod writer;
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+
+use rusqlite::Connection;
 
 use crate::batch::Batch;
 use crate::error::StoreError;
@@ -24,7 +26,9 @@ use writer::Writer;
 /// An open database file.
 pub(crate) struct Database {
     readers: Readers,
-    writer: Option<Writer>,
+    /// The connection that will write, until the writer takes it.
+    connection: Mutex<Option<Connection>>,
+    writer: OnceLock<Writer>,
     /// Held for as long as this process may write.
     _lock: Option<LockFile>,
 }
@@ -32,25 +36,44 @@ pub(crate) struct Database {
 impl Database {
     /// Opens the file; for writing it is made when missing and migrated, and the lock
     /// file is taken so that no other process writes.
-    pub(crate) fn open(
-        path: &Path,
-        access: Access,
-        judge: Arc<dyn Judge>,
-        clock: Arc<dyn Clock>,
-    ) -> Result<Self, StoreError> {
-        let lock = match access {
-            Access::Write => Some(LockFile::take(path)?),
-            Access::Read => None,
-        };
-        let writer = match access {
-            Access::Write => Some(Writer::start(connect::for_writing(path)?, judge, clock)?),
-            Access::Read => None,
+    pub(crate) fn open(path: &Path, access: Access) -> Result<Self, StoreError> {
+        let (lock, connection) = match access {
+            Access::Write => (
+                Some(LockFile::take(path)?),
+                Some(connect::for_writing(path)?),
+            ),
+            Access::Read => (None, None),
         };
         Ok(Self {
             readers: Readers::start(path, 2)?,
-            writer,
+            connection: Mutex::new(connection),
+            writer: OnceLock::new(),
             _lock: lock,
         })
+    }
+
+    /// Commits statements without events, before any chain has begun.
+    pub(crate) fn initialise(&self, batch: &Batch) -> Result<(), StoreError> {
+        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = connection.as_ref().ok_or_else(read_only)?;
+        manage::initialise(connection, batch)
+    }
+
+    /// Starts the writer: from now on attempts and batches are taken.
+    pub(crate) fn start(
+        &self,
+        judge: Arc<dyn Judge>,
+        clock: Arc<dyn Clock>,
+    ) -> Result<(), StoreError> {
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+            .ok_or_else(read_only)?;
+        // The connection was there to take, so no other call has set the writer.
+        let _ = self.writer.set(Writer::start(connection, judge, clock)?);
+        Ok(())
     }
 
     pub(crate) async fn rows(
@@ -79,19 +102,21 @@ impl Database {
     }
 
     pub(crate) fn waiting(&self) -> usize {
-        self.writer.as_ref().map_or(0, Writer::waiting)
+        self.writer.get().map_or(0, Writer::waiting)
     }
 
     /// Serves what waits, then ends the writer.
     pub(crate) async fn close(&self) {
-        if let Some(writer) = &self.writer {
+        if let Some(writer) = self.writer.get() {
             writer.close().await;
         }
     }
 
     fn writer(&self) -> Result<&Writer, StoreError> {
-        self.writer
-            .as_ref()
-            .ok_or_else(|| StoreError::Unusable("the database was opened for reading".into()))
+        self.writer.get().ok_or_else(read_only)
     }
+}
+
+fn read_only() -> StoreError {
+    StoreError::Unusable("the database was not opened for writing".into())
 }
