@@ -21,7 +21,7 @@ const GRACE: Duration = Duration::from_secs(10);
 const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest sleep before a look at whether the run is still wanted.
-const LONGEST_SLEEP: Duration = Duration::from_millis(100);
+const LONGEST_SLEEP: Duration = Duration::from_millis(500);
 
 /// How late the runtime's timer may wake us: it counts in milliseconds, and so does the system call below it.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
