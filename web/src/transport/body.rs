@@ -50,11 +50,9 @@ pub(super) struct TimedBody {
 /// What we know about the sender's speed.
 #[derive(Debug)]
 enum Wait {
-    /// The body was not asked for yet.
-    Unasked,
-    /// It was asked for once, and hyper had not yet looked at its buffer.
-    Asked,
-    /// The sender lets us wait.
+    /// Whatever we asked for was there.
+    Never,
+    /// The sender lets us wait, or did once.
     For(Pin<Box<Sleep>>),
     /// The body has ended, one way or another.
     Over,
@@ -65,30 +63,23 @@ impl TimedBody {
         Self {
             inner,
             patience,
-            wait: Wait::Unasked,
+            wait: Wait::Never,
             activity,
         }
     }
 
-    /// The body has nothing for us now. hyper begins to read an HTTP/1 body only when it is asked
-    /// for one, so the first answer is always "not yet", even if all of it lies in the buffer. To
-    /// spare such bodies the timer, the first time we only ask to be polled once more (hyper has
-    /// woken this task for the same reason, so that costs nothing).
+    /// The body has nothing for us now. The timer is set here and not before: hyper reads the
+    /// beginning of a body before anybody asks for it, so one that came along with its header never
+    /// gets this far.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let timer = match &mut self.wait {
-            Wait::Unasked => {
-                self.wait = Wait::Asked;
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Wait::Asked => {
-                self.wait = Wait::For(Box::pin(sleep(self.patience)));
-                return self.poll_patience(cx);
-            }
-            Wait::For(timer) => timer,
-            Wait::Over => return Poll::Ready(()),
-        };
-        timer.as_mut().poll(cx)
+        if matches!(self.wait, Wait::Never) {
+            self.activity.stats.count_awaited_body();
+            self.wait = Wait::For(Box::pin(sleep(self.patience)));
+        }
+        match &mut self.wait {
+            Wait::For(timer) => timer.as_mut().poll(cx),
+            Wait::Never | Wait::Over => Poll::Ready(()),
+        }
     }
 }
 

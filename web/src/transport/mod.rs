@@ -123,6 +123,7 @@ pub struct TransportStats {
     open: AtomicU64,
     accepted: AtomicU64,
     timed_out: AtomicU64,
+    awaited_bodies: AtomicU64,
 }
 
 impl TransportStats {
@@ -142,8 +143,17 @@ impl TransportStats {
         self.timed_out.load(Relaxed)
     }
 
+    /// Requests whose body did not come along with their header, so that a timer had to be set.
+    pub fn awaited_bodies(&self) -> u64 {
+        self.awaited_bodies.load(Relaxed)
+    }
+
     fn count_timeout(&self) {
         self.timed_out.fetch_add(1, Relaxed);
+    }
+
+    fn count_awaited_body(&self) {
+        self.awaited_bodies.fetch_add(1, Relaxed);
     }
 }
 
