@@ -67,4 +67,14 @@ impl StoreError {
     pub(crate) fn gone() -> Self {
         Self::Unavailable(None)
     }
+    /// The same for each of a batch: they all learn it.
+    pub(crate) fn same(&self) -> Self {
+        match self {
+            Self::ClockBehind { behind_ms } => Self::ClockBehind {
+                behind_ms: *behind_ms,
+            },
+            Self::Corrupt(what) => Self::Corrupt(what.clone()),
+            _ => Self::gone(),
+        }
+    }
 }

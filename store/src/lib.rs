@@ -8,6 +8,7 @@ mod error;
 mod ids;
 mod lane;
 mod migrate;
+mod postgres;
 mod settings;
 mod sql;
 mod sqlite;
@@ -42,6 +43,7 @@ pub struct Store {
 
 enum Db {
     Sqlite(sqlite::Database),
+    Postgres(postgres::Database),
 }
 
 impl Store {
@@ -57,7 +59,9 @@ impl Store {
     ) -> Result<Self, StoreError> {
         let db = match &settings.target {
             Target::Sqlite(path) => Db::Sqlite(sqlite::Database::open(path, access)?),
-            Target::Postgres(_) => todo!(),
+            Target::Postgres(url) => {
+                Db::Postgres(postgres::Database::open(url, settings, access).await?)
+            }
         };
         Ok(Self {
             db,
@@ -74,6 +78,7 @@ impl Store {
     pub async fn initialise(&self, batch: &Batch) -> Result<(), StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.initialise(batch),
+            Db::Postgres(db) => db.initialise(batch).await,
         }
     }
 
@@ -85,6 +90,7 @@ impl Store {
     pub async fn start(&self, judge: Arc<dyn Judge>) -> Result<(), StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.start(judge, Arc::clone(&self.clock)),
+            Db::Postgres(db) => db.start(judge).await,
         }
     }
 
@@ -96,6 +102,7 @@ impl Store {
     pub async fn attempt(&self, submission: Submission) -> Result<Answer, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.attempt(submission).await,
+            Db::Postgres(db) => db.attempt(submission).await,
         }
     }
 
@@ -106,6 +113,7 @@ impl Store {
     pub async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.commit(batch).await,
+            Db::Postgres(db) => db.commit(batch).await,
         }
     }
 
@@ -116,6 +124,7 @@ impl Store {
     pub async fn now(&self) -> Result<Time, StoreError> {
         match &self.db {
             Db::Sqlite(_) => Ok(self.clock.now()),
+            Db::Postgres(db) => db.now().await,
         }
     }
 
@@ -131,6 +140,7 @@ impl Store {
     pub fn waiting(&self) -> usize {
         match &self.db {
             Db::Sqlite(db) => db.waiting(),
+            Db::Postgres(db) => db.waiting(),
         }
     }
 
@@ -138,6 +148,7 @@ impl Store {
     pub fn is_shared(&self) -> bool {
         match &self.db {
             Db::Sqlite(_) => false,
+            Db::Postgres(_) => true,
         }
     }
 
@@ -153,12 +164,14 @@ impl Store {
     pub async fn close(&self) {
         match &self.db {
             Db::Sqlite(db) => db.close().await,
+            Db::Postgres(db) => db.close().await,
         }
     }
 
     async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.rows(sql, params).await,
+            Db::Postgres(db) => db.rows(sql, params).await,
         }
     }
 
@@ -169,6 +182,7 @@ impl Store {
     ) -> Result<Vec<Row>, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.write_rows(sql, params).await,
+            Db::Postgres(db) => db.write_rows(sql, params).await,
         }
     }
 

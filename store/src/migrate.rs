@@ -1,8 +1,10 @@
 //! Migrations: one list of texts for both engines, run once each, in order, resumable.
 
 use rusqlite::Connection;
+use tokio_postgres::Client;
 
 use crate::error::StoreError;
+use crate::postgres::explain;
 use crate::sqlite::classify;
 
 /// A step from one version of the schema to the next.
@@ -127,11 +129,54 @@ pub(crate) fn sqlite(connection: &Connection) -> Result<(), StoreError> {
     Ok(())
 }
 
+/// Brings a PostgreSQL database to the version that this server needs, one process at
+/// a time. Each step is one transaction, so a kill leaves a whole version behind. The
+/// lock is the connection's and goes with it.
+pub(crate) async fn postgres(client: &Client) -> Result<(), StoreError> {
+    let unusable = |error| StoreError::Unusable(format!("migration: {}", explain(&error)));
+    let lock = format!("SELECT pg_advisory_lock({LOCK})");
+    client.batch_execute(&lock).await.map_err(unusable)?;
+    let create = for_postgres(CREATE_TABLE);
+    client.batch_execute(&create).await.map_err(unusable)?;
+    let found = current_postgres(client).await.map_err(unusable)?;
+    refuse_newer(found)?;
+    for migration in MIGRATIONS.iter().filter(|m| m.version > found) {
+        let record = RECORD.replace("$1", &migration.version.to_string());
+        let steps = for_postgres(migration.text);
+        let transaction = format!("BEGIN;\n{steps}{record};\nCOMMIT");
+        let applied = client.batch_execute(&transaction).await;
+        applied.map_err(|error| {
+            let version = migration.version;
+            StoreError::Unusable(format!("migration {version}: {}", explain(&error)))
+        })?;
+    }
+    let unlock = format!("SELECT pg_advisory_unlock({LOCK})");
+    client.batch_execute(&unlock).await.map_err(unusable)
+}
+
+/// The advisory lock of migrations: "otpd" in ASCII.
+const LOCK: i64 = 0x6f74_7064;
+
+async fn current_postgres(client: &Client) -> Result<i64, tokio_postgres::Error> {
+    client.query_one(CURRENT, &[]).await?.try_get(0)
+}
+
+/// For connections that only read: the schema has to be the one we know.
+pub(crate) async fn require_current_postgres(client: &Client) -> Result<(), StoreError> {
+    let found = current_postgres(client).await;
+    require(found.map_err(|_| not_ours())?)
+}
+
 /// For a connection that only reads: the schema has to be the one we know.
 pub(crate) fn require_current(connection: &Connection) -> Result<(), StoreError> {
-    let found = current(connection).map_err(|_| {
-        StoreError::Unusable("this is not a database of otpd, or it is empty".into())
-    })?;
+    require(current(connection).map_err(|_| not_ours())?)
+}
+
+fn not_ours() -> StoreError {
+    StoreError::Unusable("this is not a database of otpd, or it is empty".into())
+}
+
+fn require(found: i64) -> Result<(), StoreError> {
     refuse_newer(found)?;
     if found < latest() {
         return Err(StoreError::Unusable(format!(

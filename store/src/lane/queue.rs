@@ -2,7 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
+use domain::Time;
 use tokio::sync::oneshot;
 
 use super::{Reply, Submission};
@@ -12,8 +14,21 @@ use crate::error::StoreError;
 pub(crate) struct Waiting {
     pub submission: Submission,
     pub reply: oneshot::Sender<Reply>,
-    /// Ends its wait for users that other nodes hold.
+    /// How often its batch was rolled back because of others.
     pub tries: u32,
+    /// The time of the first batch that found its user locked by somebody else.
+    pub held_since: Option<Time>,
+}
+
+/// Waits for an answer, but not longer than that: the outcome is unknown then.
+pub(crate) async fn answer<T>(
+    longest: Duration,
+    receiver: oneshot::Receiver<Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(longest, receiver).await {
+        Ok(Ok(result)) => result,
+        Ok(Err(_)) | Err(_) => Err(StoreError::gone()),
+    }
 }
 
 /// A first-in, first-out queue of that many places.

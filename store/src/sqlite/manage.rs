@@ -35,7 +35,9 @@ pub(crate) fn run(
 
 /// Commits the statements of a batch before any chain has begun.
 pub(crate) fn initialise(connection: &Connection, batch: &Batch) -> Result<(), StoreError> {
-    connection.execute_batch("BEGIN IMMEDIATE").map_err(classify)?;
+    connection
+        .execute_batch("BEGIN IMMEDIATE")
+        .map_err(classify)?;
     let steps = || {
         for step in &batch.steps {
             step.check(execute(connection, step.sql, &step.params)?)?;

@@ -54,7 +54,10 @@ impl Database {
 
     /// Commits statements without events, before any chain has begun.
     pub(crate) fn initialise(&self, batch: &Batch) -> Result<(), StoreError> {
-        let connection = self.connection.lock().unwrap_or_else(PoisonError::into_inner);
+        let connection = self
+            .connection
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let connection = connection.as_ref().ok_or_else(read_only)?;
         manage::initialise(connection, batch)
     }

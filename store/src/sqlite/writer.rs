@@ -15,10 +15,10 @@ use super::manage;
 use crate::batch::Batch;
 use crate::error::StoreError;
 use crate::lane::chain::{self, Tail};
-use crate::lane::queue::{Queue, Waiting};
+use crate::lane::queue::{Queue, Waiting, answer};
 use crate::lane::{BatchFacts, Clock, Judge, Reply, Submission};
 use crate::tables::chains;
-use crate::value::{Row, Value, params};
+use crate::value::{Row, Value};
 
 /// Attempts that may wait; more are told to come back.
 const ATTEMPT_PLACES: usize = 8192;
@@ -92,22 +92,23 @@ impl Writer {
     }
 
     pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
-        let (reply, answer) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         let waiting = Waiting {
             submission,
             reply,
             tries: 0,
+            held_since: None,
         };
         if self.shared.attempts.push(waiting)? {
             self.thread.unpark();
         }
-        wait(LONGEST_WAIT, answer).await
+        answer(LONGEST_WAIT, receiver).await
     }
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         self.work(Work::Batch(batch, reply))?;
-        wait(LONGEST_WORK, answer).await
+        answer(LONGEST_WORK, receiver).await
     }
 
     pub(crate) async fn write_rows(
@@ -115,9 +116,9 @@ impl Writer {
         sql: &'static str,
         params: Vec<Value>,
     ) -> Result<Vec<Row>, StoreError> {
-        let (reply, answer) = oneshot::channel();
+        let (reply, receiver) = oneshot::channel();
         self.work(Work::Rows(sql, params, reply))?;
-        wait(LONGEST_WORK, answer).await
+        answer(LONGEST_WORK, receiver).await
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -147,16 +148,6 @@ impl Writer {
     }
 }
 
-async fn wait<T>(
-    longest: Duration,
-    answer: oneshot::Receiver<Result<T, StoreError>>,
-) -> Result<T, StoreError> {
-    match tokio::time::timeout(longest, answer).await {
-        Ok(Ok(result)) => result,
-        Ok(Err(_)) | Err(_) => Err(StoreError::gone()),
-    }
-}
-
 /// Sends a batch of answers from inside the runtime, where waking a task is cheap.
 async fn deliver(mut answers: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Reply>, Reply)>>) {
     while let Some(batch) = answers.recv().await {
@@ -180,10 +171,10 @@ fn begin_chain(
     connection
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(classify)?;
-    let id = connect::rows(connection, crate::tables::meta::TAKE_IDS, &params![1])?
+    let id = connect::rows(connection, chains::TAKE_ID, &[])?
         .pop()
-        .map_or(Ok(1), |row| row.int(0))?
-        - 1;
+        .ok_or_else(|| StoreError::Corrupt("no id for a chain".into()))?
+        .int(0)?;
     let now = clock.now();
     let new = chain::begin(id, latest.map_or(now, |at| at.max(now)), before, judge);
     let head = chains::head_params(id, &new.tail.head, new.first_mac, new.tail.at);
@@ -258,7 +249,7 @@ impl Desk {
             }
             Err(error) => {
                 tracing::error!(%error, cause = ?std::error::Error::source(&error), "a batch failed");
-                let fail = |waiting: Waiting| (waiting.reply, Err(same(&error)));
+                let fail = |waiting: Waiting| (waiting.reply, Err(error.same()));
                 batch.drain(..).map(fail).collect()
             }
         };
@@ -298,16 +289,5 @@ impl Desk {
         {
             tracing::warn!(%error, "the write-ahead log could not be written back");
         }
-    }
-}
-
-/// An error for each of a batch: they all learn the same.
-fn same(error: &StoreError) -> StoreError {
-    match error {
-        StoreError::ClockBehind { behind_ms } => StoreError::ClockBehind {
-            behind_ms: *behind_ms,
-        },
-        StoreError::Corrupt(what) => StoreError::Corrupt(what.clone()),
-        _ => StoreError::gone(),
     }
 }

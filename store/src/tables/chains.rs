@@ -12,6 +12,9 @@ statements! {
     NEWEST = "SELECT c.name, h.seq, h.link FROM chains c JOIN chain_heads h ON h.chain = c.id
               ORDER BY c.id DESC LIMIT 1";
     LATEST_TIME = "SELECT CAST(MAX(at) AS BIGINT) FROM chain_heads";
+    /// Chains are counted by themselves: an event's id has room for few of them.
+    TAKE_ID = "INSERT INTO id_blocks (kind, next) VALUES ('chain', 1)
+               ON CONFLICT (kind) DO UPDATE SET next = id_blocks.next + 1 RETURNING next";
     INSERT = "INSERT INTO chains (id, name, started_at, before_name, before_seq, before_link,
                 first_link, first_mac, cut_seq, indexed_seq)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, 0)";

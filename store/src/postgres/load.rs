@@ -1,0 +1,211 @@
+//! The first round trip of a batch of attempts: locks, then reads everything that a verdict depends on.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+
+use domain::chain::{Head, Link};
+use domain::{Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId};
+use tokio_postgres::Row;
+
+use super::session::{Call, Done, Session};
+use super::trouble::Trouble;
+use super::value::field;
+use crate::error::StoreError;
+use crate::lane::Submission;
+use crate::lane::fold::{Kept, Loaded};
+use crate::sql::statements;
+use crate::tables::devices::Facts;
+use crate::tables::users::guard;
+
+statements! {
+    BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
+    COMMIT = "COMMIT";
+    ROLLBACK = "ROLLBACK";
+    /// Rows are sorted below the lock in the plan, so they are locked in the order of
+    /// ids; the order cannot change under us, since ids never do. Nothing is waited for.
+    LOCK_FREE = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days FROM guards g
+                 WHERE g.id IN (SELECT d.user_id FROM devices d WHERE d.name = ANY($1))
+                 ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
+    /// The lane's own end of the chain. Who locks it next learns whether this batch
+    /// was committed. The time is the batch's: it is read once the guards are locked.
+    OWN_HEAD = "SELECT seq, link, at,
+                  CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
+                FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
+    DEVICES = "SELECT d.id, d.user_id, d.name, d.owner, d.kind, d.algorithm, d.digits, d.period,
+                 d.policy, d.key_version, d.sealed, d.pending_until, d.deactivated_at,
+                 h.next, h.used, h.last_used, h.drift_ms, h.replayed
+               FROM devices d JOIN device_hot h ON h.id = d.id WHERE d.name = ANY($1)";
+    KEPT = "SELECT id, fingerprint, answer FROM idempotency WHERE id = ANY($1) AND expires_at >
+              CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
+    DEAD_KEYS = "SELECT k.id FROM unnest(CAST($1 AS TEXT[])) AS k (id)
+                 LEFT JOIN api_keys a ON a.id = k.id
+                 WHERE a.id IS NULL OR a.revoked_at IS NOT NULL OR a.expires_at <=
+                   CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
+}
+
+/// What a batch saw.
+pub(super) struct Seen {
+    pub(super) head: Head,
+    pub(super) clock: Time,
+    pub(super) loaded: Loaded,
+    /// Devices whose user another lane or node works on: they are for the next batch.
+    pub(super) taken: HashSet<DeviceName>,
+}
+
+/// Why nothing was seen. The transaction is still open, if there is a connection.
+pub(super) enum Blind {
+    Trouble(Trouble),
+    Unreadable(StoreError),
+}
+
+impl From<StoreError> for Blind {
+    fn from(error: StoreError) -> Self {
+        Self::Unreadable(error)
+    }
+}
+
+/// Opens the transaction and reads.
+///
+/// Each statement sees what was committed before *it* began. What stands in the rows
+/// that the locking statement joins may be older than the lock it waited for, so the
+/// devices are read by a statement of their own, after the lock: nobody changes them
+/// from then on.
+pub(super) async fn load(
+    session: &Session,
+    submissions: &[&Submission],
+    chain: i64,
+) -> Result<Seen, Blind> {
+    let names: Vec<&str> = submissions
+        .iter()
+        .map(|s| s.attempt.device.as_str())
+        .collect();
+    let tickets: Vec<&[u8]> = submissions
+        .iter()
+        .filter_map(|s| s.idempotency.as_ref().map(|ticket| &ticket.id[..]))
+        .collect();
+    let keys: HashMap<&str, &Arc<str>> = submissions
+        .iter()
+        .filter_map(|s| s.key_id.as_ref().map(|id| (&**id, id)))
+        .collect();
+    let mut calls = vec![
+        Call::new(BEGIN),
+        Call::new(LOCK_FREE).with(names.clone()),
+        Call::new(OWN_HEAD).with(chain),
+        Call::new(DEVICES).with(names),
+    ];
+    let asks_kept = !tickets.is_empty();
+    if asks_kept {
+        calls.push(Call::new(KEPT).with(tickets));
+    }
+    if !keys.is_empty() {
+        calls.push(Call::new(DEAD_KEYS).with(keys.keys().copied().collect::<Vec<_>>()));
+    }
+    let done = session.round_trip(calls).await;
+    let done = done.map_err(|failure| Blind::Trouble(failure.trouble))?;
+    let mut answers = done.into_iter().skip(1).map(|Done { rows, .. }| rows);
+    let mut next = || answers.next().unwrap_or_default();
+    let guards = next().iter().map(read_guard).collect::<Result<_, _>>()?;
+    let (head, clock) = read_head(&next())?;
+    let (mut loaded, taken) = place_devices(&next(), &guards)?;
+    if asks_kept {
+        loaded.kept = next().iter().map(read_kept).collect::<Result<_, _>>()?;
+    }
+    for row in next() {
+        let dead = keys.get(field::<&str>(&row, 0)?);
+        loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
+    }
+    Ok(Seen {
+        head,
+        clock,
+        loaded,
+        taken,
+    })
+}
+
+/// The head and the time from the rows of [`OWN_HEAD`].
+pub(super) fn read_head(rows: &[Row]) -> Result<(Head, Time), StoreError> {
+    let row = rows
+        .first()
+        .ok_or_else(|| StoreError::Corrupt("the lane's chain has no head".into()))?;
+    let head = Head {
+        seq: field(row, 0)?,
+        link: Link(fixed(field(row, 1)?)?),
+    };
+    Ok((head, Time::from_millis(field(row, 3)?)))
+}
+
+/// Devices with a locked guard, and the names of the others.
+fn place_devices(
+    rows: &[Row],
+    guards: &HashMap<i64, Guard>,
+) -> Result<(Loaded, HashSet<DeviceName>), StoreError> {
+    let mut loaded = Loaded::default();
+    let mut taken = HashSet::new();
+    for row in rows {
+        let device = read_device(row)?;
+        match guards.get(&device.user.0) {
+            Some(guard) => loaded.add(device, || guard.clone()),
+            // Also a device registered anew, for another user, since the locks.
+            None => drop(taken.insert(device.name)),
+        }
+    }
+    Ok((loaded, taken))
+}
+
+fn read_guard(row: &Row) -> Result<(i64, Guard), StoreError> {
+    let guard = guard(
+        field(row, 1)?,
+        field(row, 2)?,
+        field(row, 3)?,
+        field(row, 4)?,
+    )?;
+    Ok((field(row, 0)?, guard))
+}
+
+fn read_kept(row: &Row) -> Result<([u8; 32], Kept), StoreError> {
+    let kept = Kept {
+        fingerprint: fixed(field(row, 1)?)?,
+        answer: field(row, 2)?,
+    };
+    Ok((fixed(field(row, 0)?)?, kept))
+}
+
+fn fixed(bytes: &[u8]) -> Result<[u8; 32], StoreError> {
+    bytes
+        .try_into()
+        .map_err(|_| StoreError::Corrupt("a hash of a wrong length".into()))
+}
+
+fn read_device(row: &Row) -> Result<Device, StoreError> {
+    let corrupt = || StoreError::Corrupt("a device row".into());
+    let facts = Facts {
+        kind: field(row, 4)?,
+        algorithm: field(row, 5)?,
+        digits: field(row, 6)?,
+        period: field(row, 7)?,
+        pending_until: field(row, 11)?,
+        deactivated_at: field(row, 12)?,
+    };
+    Ok(Device {
+        id: DeviceId(field(row, 0)?),
+        user: UserId(field(row, 1)?),
+        name: DeviceName::parse(field(row, 2)?).map_err(|_| corrupt())?,
+        owner: field(row, 3)?,
+        kind: facts.kind()?,
+        algorithm: facts.algorithm()?,
+        digits: facts.digits()?,
+        policy: field(row, 8)?,
+        state: facts.state(),
+        key: SealedKey {
+            version: u32::try_from(field::<i64>(row, 9)?).map_err(|_| corrupt())?,
+            bytes: field(row, 10)?,
+        },
+        hot: Hot {
+            next: field(row, 13)?,
+            used: field(row, 14)?,
+            last_used: field::<Option<i64>>(row, 15)?.map(Time::from_millis),
+            drift_ms: field(row, 16)?,
+            replayed: field(row, 17)?,
+        },
+    })
+}

@@ -1,0 +1,239 @@
+//! The management lane: one batch after the other, on a connection apart from the attempts.
+
+use std::sync::Arc;
+
+use domain::Time;
+use tokio::sync::oneshot;
+
+use super::inbox::Inbox;
+use super::line::{Line, Recovery};
+use super::load::{BEGIN, COMMIT, OWN_HEAD, read_head};
+use super::save;
+use super::session::{Call, Failure, Session};
+use super::trouble::Trouble;
+use super::value::row;
+use crate::batch::{Batch, Expect, Step};
+use crate::error::{Refusal, StoreError};
+use crate::lane::Judge;
+use crate::lane::chain::Tail;
+use crate::sql::statements;
+use crate::tables::stats::Tally;
+use crate::value::{Row, Value};
+
+statements! {
+    /// Waits for its turn. Everybody locks guards in the order of ids.
+    LOCK = "SELECT id FROM guards WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+}
+
+/// Work for this lane.
+pub(super) enum Work {
+    Batch(Batch, oneshot::Sender<Result<Time, StoreError>>),
+    Rows(
+        &'static str,
+        Vec<Value>,
+        oneshot::Sender<Result<Vec<Row>, StoreError>>,
+    ),
+}
+
+/// The one of this node.
+pub(super) struct Manager {
+    line: Line,
+    inbox: Arc<Inbox<Work>>,
+    judge: Arc<dyn Judge>,
+}
+
+/// A batch that changed nothing, or of which that is not known.
+enum Stop {
+    Lost(Option<Tail>, Trouble),
+    /// The transaction is open still and has to be rolled back.
+    Open(StoreError),
+    /// The transaction is over.
+    Over(StoreError),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Open(error)
+    }
+}
+
+impl From<Trouble> for Stop {
+    fn from(trouble: Trouble) -> Self {
+        match trouble {
+            lost @ Trouble::Lost(_) => Self::Lost(None, lost),
+            other => Self::Open(other.into_error()),
+        }
+    }
+}
+
+impl Manager {
+    pub(super) fn new(line: Line, inbox: Arc<Inbox<Work>>, judge: Arc<dyn Judge>) -> Self {
+        Self { line, inbox, judge }
+    }
+
+    /// Serves until the inbox is closed and empty.
+    pub(super) async fn serve(mut self) {
+        let mut work = Vec::with_capacity(1);
+        loop {
+            self.inbox.take(1, &mut work);
+            let lost = match work.pop() {
+                Some(work) => self.run(work).await,
+                None => {
+                    let inbox = Arc::clone(&self.inbox);
+                    tokio::select! {
+                        more = inbox.rest() => if more { None } else { break },
+                        () = self.line.ended() => Some(None),
+                    }
+                }
+            };
+            if let Some(maybe) = lost
+                && self.line.recover(maybe, &self.inbox).await == Recovery::Over
+            {
+                break;
+            }
+        }
+        self.inbox.shut();
+        self.line.close().await;
+    }
+
+    /// `Some` when the connection was lost, with the chain's end if it was lost in the
+    /// commit.
+    async fn run(&mut self, work: Work) -> Option<Option<Tail>> {
+        match work {
+            Work::Batch(batch, reply) => {
+                let (result, lost) = self.batch(batch).await;
+                // The client may have gone.
+                let _ = reply.send(result);
+                lost
+            }
+            Work::Rows(sql, values, reply) => match self.rows(sql, values).await {
+                Ok(rows) => {
+                    let _ = reply.send(rows);
+                    None
+                }
+                Err(trouble) => {
+                    let lost = matches!(trouble, Trouble::Lost(_));
+                    let _ = reply.send(Err(trouble.into_error()));
+                    lost.then_some(None)
+                }
+            },
+        }
+    }
+
+    /// A statement that is its own transaction: its answer says that it is committed.
+    async fn rows(
+        &self,
+        sql: &'static str,
+        values: Vec<Value>,
+    ) -> Result<Result<Vec<Row>, StoreError>, Trouble> {
+        let call = Call::of_values(sql, values);
+        let done = self.line.session()?.call(call).await?;
+        Ok(done.rows.iter().map(row).collect())
+    }
+
+    async fn batch(&mut self, batch: Batch) -> (Result<Time, StoreError>, Option<Option<Tail>>) {
+        match self.transact(batch).await {
+            Ok(tail) => {
+                self.line.tail = tail;
+                (Ok(self.line.tail.at), None)
+            }
+            Err(Stop::Over(error)) => (Err(error), None),
+            Err(Stop::Open(error)) => match self.line.roll_back().await {
+                Ok(()) => (Err(error), None),
+                // The answer stands: what is not committed is rolled back.
+                Err(_) => (Err(error), Some(None)),
+            },
+            Err(Stop::Lost(maybe, trouble)) => {
+                tracing::error!(cause = ?trouble, "a batch was lost");
+                (Err(trouble.into_error()), Some(maybe))
+            }
+        }
+    }
+
+    async fn transact(&self, batch: Batch) -> Result<Tail, Stop> {
+        let session = self.line.session()?;
+        let at = self.lock(&batch.sorted_guards()).await?;
+        apply(session, &batch.steps).await?;
+        let mut tail = self.line.tail.clone();
+        tail.at = at;
+        let mut tally = Tally::default();
+        let mut events = Vec::with_capacity(batch.events.len());
+        for event in batch.events {
+            tally.count_change(&event);
+            events.push(tail.append(event, at, self.judge.as_ref())?);
+        }
+        let mut calls = save::append(&events, &tail, at, &tally);
+        calls.push(Call::new(COMMIT));
+        match session.round_trip(calls).await {
+            Ok(_) => Ok(tail),
+            Err(failure) => Err(match failure.trouble {
+                lost @ Trouble::Lost(_) => Stop::Lost(Some(tail.clone()), lost),
+                // The `COMMIT` behind the failed statement has ended the transaction.
+                trouble => Stop::Over(trouble.into_error()),
+            }),
+        }
+    }
+
+    /// Opens the transaction, locks the guards in their order, and says what time it is.
+    async fn lock(&self, guards: &[i64]) -> Result<Time, Stop> {
+        let calls = vec![
+            Call::new(BEGIN),
+            Call::new(LOCK).with(guards),
+            Call::new(OWN_HEAD).with(self.line.tail.chain),
+        ];
+        let done = self.line.session()?.round_trip(calls).await;
+        let done = done.map_err(|failure| failure.trouble)?;
+        let rows = |place: usize| {
+            done.get(place)
+                .map(|done| &done.rows[..])
+                .unwrap_or_default()
+        };
+        if rows(1).len() != guards.len() {
+            return Err(StoreError::Refused(Refusal::UserGone).into());
+        }
+        let (head, clock) = read_head(rows(2))?;
+        if head != self.line.tail.head {
+            let chain = self.line.tail.chain;
+            let what = format!("somebody else wrote to chain {chain}");
+            return Err(StoreError::Corrupt(what).into());
+        }
+        Ok(self.line.tail.time(clock)?)
+    }
+}
+
+/// Commits the statements of a batch before any chain has begun. After an error the
+/// session has to be dropped.
+pub(super) async fn initialise(session: &Session, batch: &Batch) -> Result<(), StoreError> {
+    let begun = session.call(Call::new(BEGIN)).await;
+    begun.map_err(Trouble::into_error)?;
+    apply(session, &batch.steps)
+        .await
+        .map_err(|stop| match stop {
+            Stop::Open(error) | Stop::Over(error) => error,
+            Stop::Lost(_, trouble) => trouble.into_error(),
+        })?;
+    let committed = session.call(Call::new(COMMIT)).await;
+    committed.map_err(Trouble::into_error).map(drop)
+}
+
+/// All steps in one round trip; the first that is refused speaks for the batch.
+async fn apply(session: &Session, steps: &[Step]) -> Result<(), Stop> {
+    let calls = steps.iter();
+    let calls = calls.map(|step| Call::of_values(step.sql, step.params.clone()));
+    let done = session.round_trip(calls.collect()).await;
+    for (step, done) in steps.iter().zip(done.map_err(|f| refusal(steps, f))?) {
+        step.check(done.changed)?;
+    }
+    Ok(())
+}
+
+/// A row that is there already, where one was expected to be made, is a refusal like
+/// a row that did not change.
+fn refusal(steps: &[Step], failure: Failure) -> Stop {
+    match steps.get(failure.place).map(|step| step.expect) {
+        Some(Expect::One(refusal)) if failure.trouble.is_duplicate() => {
+            Stop::Open(StoreError::Refused(refusal))
+        }
+        _ => failure.trouble.into(),
+    }
+}

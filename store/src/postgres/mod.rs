@@ -1,0 +1,268 @@
+//! PostgreSQL: what several nodes share. A pool for reading, lanes for attempts, one lane for batches.
+
+mod connect;
+mod inbox;
+mod inspect;
+mod lane;
+mod line;
+mod load;
+mod manage;
+mod readers;
+mod save;
+mod session;
+mod tls;
+mod trouble;
+mod value;
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use domain::{DeviceName, Time};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+use crate::batch::Batch;
+use crate::error::StoreError;
+use crate::lane::queue::{Waiting, answer};
+use crate::lane::{Judge, Reply, Submission};
+use crate::settings::Settings;
+use crate::sql::statements;
+use crate::sqlite::Access;
+use crate::value::{Row, Value};
+pub(crate) use connect::explain;
+use connect::{Place, Role};
+use inbox::Inbox;
+use lane::Lane;
+use line::Line;
+use manage::{Manager, Work};
+use readers::Readers;
+use session::Session;
+
+/// Attempts that may wait in one lane; more are told to come back.
+const ATTEMPT_PLACES: usize = 4096;
+const WORK_PLACES: usize = 1024;
+/// Whoever has no answer by then is told that the outcome is unknown.
+const LONGEST_WAIT: Duration = Duration::from_millis(1800);
+
+statements! {
+    /// Rounded down: a time that is not over must not seem so.
+    CLOCK = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
+}
+
+/// An open database.
+pub(crate) struct Database {
+    place: Arc<Place>,
+    readers: Readers,
+    access: Access,
+    lanes: usize,
+    wait: Duration,
+    writers: OnceLock<Writers>,
+}
+
+/// Everything that writes.
+struct Writers {
+    lanes: Vec<Arc<Inbox<Waiting>>>,
+    work: Arc<Inbox<Work>>,
+    tasks: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl Database {
+    /// Connects; for writing the server is examined, the schema migrated, and every
+    /// statement prepared once, so that a typing error stops the start.
+    pub(crate) async fn open(
+        url: &str,
+        settings: &Settings,
+        access: Access,
+    ) -> Result<Self, StoreError> {
+        let place = Arc::new(Place::parse(url)?);
+        let readers = Readers::new(&place, settings.pool, settings.wait)?;
+        prepare_schema(&place, access).await?;
+        if access == Access::Write {
+            let session = Session::open(&place, &every_statement()).await?;
+            session.close().await;
+        }
+        Ok(Self {
+            place,
+            readers,
+            access,
+            lanes: settings.lanes.max(1),
+            wait: settings.wait,
+            writers: OnceLock::new(),
+        })
+    }
+
+    /// Commits statements without events, before any chain has begun.
+    pub(crate) async fn initialise(&self, batch: &Batch) -> Result<(), StoreError> {
+        if self.access == Access::Read {
+            return Err(read_only());
+        }
+        let session = Session::open(&self.place, &every_statement()).await?;
+        manage::initialise(&session, batch).await?;
+        session.close().await;
+        Ok(())
+    }
+
+    /// Starts the lanes: from now on attempts and batches are taken.
+    pub(crate) async fn start(&self, judge: Arc<dyn Judge>) -> Result<(), StoreError> {
+        if self.access == Access::Read || self.writers.get().is_some() {
+            return Err(read_only());
+        }
+        let writers = Writers::start(&self.place, self.lanes, self.wait, &judge).await?;
+        // Started twice at the same time, the second one ends when it is dropped here.
+        let _ = self.writers.set(writers);
+        Ok(())
+    }
+
+    pub(crate) async fn rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.readers.rows(sql, &params).await
+    }
+
+    /// The time of the database.
+    pub(crate) async fn now(&self) -> Result<Time, StoreError> {
+        let rows = self.readers.rows(CLOCK, &[]).await?;
+        let row = rows.first();
+        row.ok_or_else(|| StoreError::Corrupt("the database tells no time".into()))?
+            .time(0)
+    }
+
+    pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
+        let (reply, receiver) = oneshot::channel();
+        let inbox = self.writers()?.lane_of(&submission.attempt.device);
+        inbox.push(Waiting {
+            submission,
+            reply,
+            tries: 0,
+            held_since: None,
+        })?;
+        answer(LONGEST_WAIT, receiver).await
+    }
+
+    pub(crate) async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
+        let (reply, receiver) = oneshot::channel();
+        self.writers()?.work.push(Work::Batch(batch, reply))?;
+        answer(LONGEST_WAIT, receiver).await
+    }
+
+    /// A statement that both writes and returns rows, in a transaction of its own.
+    pub(crate) async fn write_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        let (reply, receiver) = oneshot::channel();
+        self.writers()?.work.push(Work::Rows(sql, params, reply))?;
+        answer(LONGEST_WAIT, receiver).await
+    }
+
+    pub(crate) fn waiting(&self) -> usize {
+        let lanes = self.writers.get().into_iter().flat_map(|w| &w.lanes);
+        lanes.map(|inbox| inbox.len()).sum()
+    }
+
+    /// Serves what waits, then ends the lanes and closes the connections.
+    pub(crate) async fn close(&self) {
+        if let Some(writers) = self.writers.get() {
+            writers.close().await;
+        }
+        self.readers.close();
+    }
+
+    fn writers(&self) -> Result<&Writers, StoreError> {
+        self.writers.get().ok_or_else(read_only)
+    }
+}
+
+fn read_only() -> StoreError {
+    StoreError::Unusable("the database was not opened for writing".into())
+}
+
+/// What a lane uses, and what the management lane uses besides.
+fn every_statement() -> Vec<&'static str> {
+    let all = line::statements().chain(management_statements());
+    all.collect()
+}
+
+fn management_statements() -> impl Iterator<Item = &'static str> {
+    crate::sql::all().chain(manage::ALL.iter().copied())
+}
+
+/// Examines and migrates the database, or only sees that its schema is ours.
+async fn prepare_schema(place: &Place, access: Access) -> Result<(), StoreError> {
+    let connected = place.connect(Role::Migration).await;
+    let (client, _wire) = connected.map_err(|trouble| place.unreachable(&trouble))?;
+    match access {
+        Access::Write => {
+            inspect::refuse_unsafe(&client).await?;
+            crate::migrate::postgres(&client).await
+        }
+        Access::Read => crate::migrate::require_current_postgres(&client).await,
+    }
+}
+
+impl Writers {
+    async fn start(
+        place: &Arc<Place>,
+        number: usize,
+        wait: Duration,
+        judge: &Arc<dyn Judge>,
+    ) -> Result<Self, StoreError> {
+        let open = |statements| Line::open(Arc::clone(place), Arc::clone(judge), statements);
+        let mut lanes = Vec::new();
+        let mut tasks = Vec::new();
+        for _ in 0..number {
+            let line = open(line::statements().collect()).await?;
+            let inbox = Arc::new(Inbox::new(ATTEMPT_PLACES));
+            let lane = Lane::new(line, Arc::clone(&inbox), Arc::clone(judge), wait);
+            tasks.push(tokio::spawn(lane.serve()));
+            lanes.push(inbox);
+        }
+        let line = open(every_statement()).await?;
+        let work = Arc::new(Inbox::new(WORK_PLACES));
+        let manager = Manager::new(line, Arc::clone(&work), Arc::clone(judge));
+        tasks.push(tokio::spawn(manager.serve()));
+        Ok(Self {
+            lanes,
+            work,
+            tasks: Mutex::new(tasks),
+        })
+    }
+
+    /// All attempts at a device go through the same lane, so they stay in order. Two
+    /// devices of one user may be in two lanes: the guard's lock decides between them.
+    fn lane_of(&self, device: &DeviceName) -> &Inbox<Waiting> {
+        let mut hasher = DefaultHasher::new();
+        device.as_str().hash(&mut hasher);
+        // The remainder is less than the number of lanes, and there is at least one.
+        let place = hasher.finish() % self.lanes.len() as u64;
+        &self.lanes[place as usize]
+    }
+
+    fn shut(&self) {
+        for inbox in &self.lanes {
+            inbox.close();
+        }
+        self.work.close();
+    }
+
+    async fn close(&self) {
+        self.shut();
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let tasks = std::mem::take(&mut *tasks);
+        for task in tasks {
+            // A lane that panicked has nothing left to wait for.
+            let _ = task.await;
+        }
+    }
+}
+
+impl Drop for Writers {
+    fn drop(&mut self) {
+        // The lanes end by themselves when nobody can send to them any more.
+        self.shut();
+    }
+}
