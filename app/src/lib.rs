@@ -1,1 +1,109 @@
-//! app
+//! The order of things: check, decide, commit, announce. Knows no HTTP, no SQL text, no command line.
+
+mod caller;
+mod context;
+mod devices;
+mod error;
+mod health;
+mod idempotency;
+mod jobs;
+mod judge;
+mod keys;
+mod limits;
+mod metrics;
+mod refusals;
+mod room;
+mod rotation;
+mod settings;
+mod stats;
+mod verify;
+
+use std::sync::Arc;
+
+use store::{Clock, Store, StoreError};
+use zeroize::Zeroizing;
+
+pub use caller::{Caller, Freshness};
+pub use context::Context;
+pub use devices::{
+    Deactivated, Deleted, DeviceQuery, DeviceView, Page, Registered, Registration, TestCode,
+};
+pub use error::{Error, Fault};
+pub use health::{Health, Readiness};
+pub use idempotency::{Repeatable, Reply};
+pub use keys::{KeyView, MadeKey, NewKey, RevokedKey};
+pub use limits::Source;
+pub use room::{Room, RoomError};
+pub use settings::Settings;
+pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
+pub use verify::{Explanation, Resynchronisation, Verification};
+
+use caller::KeyMemory;
+use idempotency::Running;
+use judge::Judge;
+use limits::Limits;
+use metrics::Metrics;
+use refusals::Refusals;
+
+/// The application: one per process.
+pub struct App {
+    settings: Settings,
+    store: Store,
+    room: Arc<Room>,
+    clock: Arc<dyn Clock>,
+    keys: KeyMemory,
+    /// Keyed hash of `API_KEY` and the caller behind it.
+    environment_key: Option<([u8; 32], Arc<Caller>)>,
+    running: Running,
+    limits: Limits,
+    refusals: Refusals,
+    metrics: Arc<Metrics>,
+}
+
+impl App {
+    /// Starts the lanes over an opened store and its keys. `environment_key` is what
+    /// `API_KEY` holds, if anything.
+    ///
+    /// # Errors
+    /// When the lanes cannot begin their chains.
+    pub async fn start(
+        settings: Settings,
+        store: Store,
+        room: Room,
+        clock: Arc<dyn Clock>,
+        environment_key: Option<Zeroizing<String>>,
+    ) -> Result<Self, StoreError> {
+        let room = Arc::new(room);
+        let metrics = Arc::new(Metrics::new());
+        let judge = Judge {
+            room: Arc::clone(&room),
+            policies: settings.policies.clone(),
+            metrics: Arc::clone(&metrics),
+        };
+        store.start(Arc::new(judge)).await?;
+        let environment_key = environment_key
+            .map(|text| (room.root.hash_api_key(&text), Arc::new(Caller::Environment)));
+        Ok(Self {
+            limits: Limits::new(&settings),
+            settings,
+            store,
+            room,
+            clock,
+            keys: KeyMemory::default(),
+            environment_key,
+            running: Running::default(),
+            refusals: Refusals::default(),
+            metrics,
+        })
+    }
+
+    /// The settings in force.
+    pub fn settings(&self) -> &Settings {
+        &self.settings
+    }
+
+    /// Ends the lanes after what waits; the last thing a process does.
+    pub async fn close(&self) {
+        self.store.close().await;
+    }
+}

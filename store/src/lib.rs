@@ -9,6 +9,7 @@ mod ids;
 mod lane;
 mod migrate;
 mod postgres;
+mod rate;
 mod settings;
 mod sql;
 mod sqlite;
@@ -21,6 +22,7 @@ use domain::Time;
 
 pub use batch::Batch;
 pub use error::{Refusal, StoreError};
+pub use rate::RateCounters;
 pub use lane::{Answer, BatchFacts, Clock, Judge, Submission, Ticket};
 pub use migrate::schema;
 pub use settings::{Settings, Target};

@@ -1,0 +1,184 @@
+//! Who is asking: credentials are checked here, once per request.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use domain::api_key::ApiKeyRef;
+use domain::{Scope, Scopes, Time};
+use store::StoredKey;
+use vault::same_hash;
+
+use crate::{App, Error};
+
+/// The caller of an operation. Knows no HTTP, so another front can stand beside `web`.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    /// An API key of the database.
+    Key {
+        /// Its public part.
+        id: Arc<str>,
+        /// What it may do.
+        scopes: Scopes,
+    },
+    /// The key given as `API_KEY` in the environment: may do everything.
+    Environment,
+    /// Somebody at the command line of the server's machine.
+    CommandLine,
+    /// The server itself, in its jobs.
+    Server,
+}
+
+impl Caller {
+    /// How the audit names the caller.
+    pub fn name(&self) -> Arc<str> {
+        match self {
+            Self::Key { id, .. } => format!("key:{id}").into(),
+            Self::Environment => "env".into(),
+            Self::CommandLine => "cli".into(),
+            Self::Server => "server".into(),
+        }
+    }
+
+    /// What the caller may do.
+    pub fn scopes(&self) -> Scopes {
+        match self {
+            Self::Key { scopes, .. } => *scopes,
+            Self::Environment | Self::CommandLine | Self::Server => Scopes::all(),
+        }
+    }
+
+    /// Whether the caller has the scope.
+    ///
+    /// # Errors
+    /// [`Error::Forbidden`] when it has not.
+    pub fn require(&self, scope: Scope) -> Result<(), Error> {
+        if self.scopes().allows(scope) {
+            Ok(())
+        } else {
+            Err(Error::Forbidden(scope))
+        }
+    }
+
+    /// The key to look at again inside the batch, when there is one.
+    pub(crate) fn key_id(&self) -> Option<Arc<str>> {
+        match self {
+            Self::Key { id, .. } => Some(Arc::clone(id)),
+            Self::Environment | Self::CommandLine | Self::Server => None,
+        }
+    }
+}
+
+/// How fresh the knowledge about an API key has to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Freshness {
+    /// The batch looks at the key again: a remembered one will do.
+    CheckedInBatch,
+    /// Nothing looks again: on a shared database the key is read anew.
+    Now,
+}
+
+/// Keys remembered at most; the next one empties the memory.
+const MOST_KEYS: usize = 10_000;
+
+struct Remembered {
+    hash: [u8; 32],
+    caller: Arc<Caller>,
+    expires_at: Option<Time>,
+}
+
+/// API keys seen lately, so that a verification needs no query for its caller.
+#[derive(Default)]
+pub(crate) struct KeyMemory {
+    keys: RwLock<HashMap<String, Remembered>>,
+}
+
+impl KeyMemory {
+    fn get(&self, id: &str, hash: &[u8; 32], now: Time) -> Option<Arc<Caller>> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let key = keys.get(id)?;
+        let alive = key.expires_at.is_none_or(|end| end > now);
+        (same_hash(&key.hash, hash) && alive).then(|| Arc::clone(&key.caller))
+    }
+
+    fn put(&self, key: &StoredKey, caller: Arc<Caller>) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        if keys.len() >= MOST_KEYS {
+            keys.clear();
+        }
+        let remembered = Remembered {
+            hash: key.hash,
+            caller,
+            expires_at: key.expires_at,
+        };
+        keys.insert(key.id.clone(), remembered);
+    }
+
+    /// Forgets a key, before its revocation is answered.
+    pub(crate) fn forget(&self, id: &str) {
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.remove(id);
+    }
+}
+
+impl App {
+    /// The caller behind a bearer credential.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`] for anything that is no valid credential.
+    pub async fn authenticate(
+        &self,
+        bearer: &str,
+        freshness: Freshness,
+    ) -> Result<Arc<Caller>, Error> {
+        if let Some(caller) = self.environment_caller(bearer) {
+            return Ok(caller);
+        }
+        let key = ApiKeyRef::parse(bearer).ok_or(Error::Unauthenticated)?;
+        let hash = self.room.root.hash_api_key(key.secret);
+        let now = self.clock.now();
+        if freshness == Freshness::CheckedInBatch || !self.store.is_shared() {
+            if let Some(caller) = self.keys.get(key.id, &hash, now) {
+                return Ok(caller);
+            }
+        }
+        let stored = self.store.api_key(key.id).await?;
+        let stored = stored.ok_or(Error::Unauthenticated)?;
+        let alive =
+            stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| end > now);
+        if !same_hash(&stored.hash, &hash) || !alive {
+            return Err(Error::Unauthenticated);
+        }
+        let caller = Arc::new(Caller::Key {
+            id: stored.id.as_str().into(),
+            scopes: Scopes::parse_known(&stored.scopes),
+        });
+        self.keys.put(&stored, Arc::clone(&caller));
+        // A revocation between the read and the line above has forgotten nothing: it
+        // is looked for again, so that nothing revoked stays remembered.
+        if !self.store.is_shared() {
+            let again = self.store.api_key(key.id).await?;
+            if again.is_none_or(|key| key.revoked_at.is_some()) {
+                self.keys.forget(key.id);
+                return Err(Error::Unauthenticated);
+            }
+        }
+        Ok(caller)
+    }
+
+    /// Whether a credential is remembered as valid: such a caller is let through
+    /// even when its address has used up its failures.
+    pub fn is_known(&self, bearer: &str) -> bool {
+        if self.environment_caller(bearer).is_some() {
+            return true;
+        }
+        ApiKeyRef::parse(bearer).is_some_and(|key| {
+            let hash = self.room.root.hash_api_key(key.secret);
+            self.keys.get(key.id, &hash, self.clock.now()).is_some()
+        })
+    }
+
+    fn environment_caller(&self, bearer: &str) -> Option<Arc<Caller>> {
+        let (hash, caller) = self.environment_key.as_ref()?;
+        same_hash(hash, &self.room.root.hash_api_key(bearer)).then(|| Arc::clone(caller))
+    }
+}

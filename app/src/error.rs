@@ -1,0 +1,134 @@
+//! Why an operation did not do what was asked; knows no HTTP.
+
+use domain::Scope;
+use store::StoreError;
+
+/// The one error of this crate. What a variant says may be read by a client; causes
+/// hang on `source`.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No credential, or not a valid one.
+    #[error("A valid credential is required.")]
+    Unauthenticated,
+    /// The credential does not allow this.
+    #[error("The credential lacks the scope {0}.")]
+    Forbidden(Scope),
+    /// Too many requests of this address or key.
+    #[error("Too many requests. Try again later.")]
+    RateLimited {
+        /// Seconds until the next one is let through.
+        retry_after: u32,
+    },
+    /// Fields of the request that cannot be used.
+    #[error("The request is not valid.")]
+    Invalid(Vec<Fault>),
+    /// No device of that name.
+    #[error("No device of this device_id is registered.")]
+    DeviceNotFound,
+    /// The name is in use.
+    #[error("An active device of this device_id is registered already.")]
+    DeviceExists,
+    /// The device is in force already.
+    #[error("The device is not waiting for a confirmation.")]
+    DeviceNotPending,
+    /// The user has as many as a user may have.
+    #[error("The user has as many devices as a user may have.")]
+    TooManyDevices,
+    /// No user of that name.
+    #[error("No such user.")]
+    UserNotFound,
+    /// No API key of that id.
+    #[error("No API key of this id.")]
+    KeyNotFound,
+    /// A key cannot make a key that may do more than itself.
+    #[error("A key can only make keys with scopes that it has itself.")]
+    ScopeTooWide,
+    /// The path exists only in debug mode.
+    #[error("Not found.")]
+    NotFound,
+    /// The device was not registered as a test device.
+    #[error("The device was not registered with \"test\": true.")]
+    NotATestDevice,
+    /// There is no checkpoint yet.
+    #[error("There is no checkpoint yet.")]
+    NoCheckpoint,
+    /// A new checkpoint would vouch for a log that does not prove.
+    #[error("The audit log does not prove; run `otpd audit verify`.")]
+    AuditBroken,
+    /// The header came with another body before.
+    #[error("The Idempotency-Key was used with another request.")]
+    IdempotencyReused,
+    /// The first request of that header has no answer yet.
+    #[error("The first request with this Idempotency-Key is still being worked on.")]
+    IdempotencyRunning,
+    /// The kept answer to an earlier request.
+    #[error("{0}")]
+    Replayed(Box<Error>),
+    /// More waits than may wait.
+    #[error("The server is busy. Try again shortly.")]
+    Busy,
+    /// The system of record does not answer: nothing is accepted.
+    #[error("The server cannot reach its database. Try again shortly.")]
+    Unavailable(#[source] StoreError),
+    /// A defect, or data that cannot be read.
+    #[error("The server could not do this.")]
+    Internal(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// One field that cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// JSON pointer into the body, or `?name` for a query parameter.
+    pub pointer: String,
+    /// What is wrong with it, for people.
+    pub detail: String,
+}
+
+impl Fault {
+    /// A fault at that place.
+    pub fn new(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self {
+            pointer: pointer.into(),
+            detail: detail.into(),
+        }
+    }
+}
+
+impl Error {
+    /// A single fault as an error.
+    pub fn invalid(pointer: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Fault::new(pointer, detail)])
+    }
+
+    /// Something that cannot happen unless data or code is broken.
+    pub(crate) fn broken(what: &str) -> Self {
+        Self::Internal(what.to_owned().into())
+    }
+}
+
+impl From<StoreError> for Error {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Busy => Self::Busy,
+            StoreError::IdempotencyReused => Self::IdempotencyReused,
+            StoreError::CallerRevoked => Self::Unauthenticated,
+            StoreError::Unavailable(_) | StoreError::ClockBehind { .. } => Self::Unavailable(error),
+            StoreError::Refused(_)
+            | StoreError::Unusable(_)
+            | StoreError::Corrupt(_)
+            | StoreError::Statement(_) => Self::Internal(Box::new(error)),
+        }
+    }
+}
+
+impl From<vault::OpenError> for Error {
+    fn from(error: vault::OpenError) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}
+
+impl From<serde_json::Error> for Error {
+    fn from(error: serde_json::Error) -> Self {
+        Self::Internal(Box::new(error))
+    }
+}

@@ -1,0 +1,269 @@
+//! Retry-safe calls: the first answer of a management call is committed with its change and given again.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, PoisonError};
+
+use domain::Time;
+use serde::Serialize;
+use serde_json::value::RawValue;
+use store::{Batch, Refusal, StoreError, Ticket};
+
+use crate::context::Context;
+use crate::{App, Error};
+
+/// What web knows of a request that carries an `Idempotency-Key`.
+#[derive(Clone, Debug)]
+pub struct Repeatable {
+    /// The header's value, 1 to 64 characters.
+    pub header: String,
+    /// Method and path.
+    pub route: String,
+    /// The body as received.
+    pub body: Vec<u8>,
+}
+
+/// An answer made just now, or the kept one of an earlier request.
+pub enum Reply<T> {
+    /// Made just now.
+    Fresh(T),
+    /// Kept: the JSON of the same type.
+    Replayed(Box<RawValue>),
+}
+
+/// How long an answer is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kept {
+    /// 24 hours.
+    Plain,
+    /// 10 minutes, for answers with a secret.
+    Secret,
+}
+
+const PLAIN_MS: i64 = 24 * 3_600_000;
+const SECRET_MS: i64 = 10 * 60_000;
+/// Answers to verifications.
+const VERIFICATION_MS: i64 = 60_000;
+
+/// Ids whose first request is being worked on in this process.
+#[derive(Default)]
+pub(crate) struct Running(Mutex<HashSet<[u8; 32]>>);
+
+/// One request's turn at a change: with a key, its answer is committed with it.
+pub(crate) struct Turn<'a> {
+    app: &'a App,
+    key: Option<Key<'a>>,
+}
+
+struct Key<'a> {
+    header: &'a str,
+    id: [u8; 32],
+    fingerprint: [u8; 32],
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        if let Some(key) = &self.key {
+            let mut running = lock(&self.app.running);
+            running.remove(&key.id);
+        }
+    }
+}
+
+fn lock(running: &Running) -> std::sync::MutexGuard<'_, HashSet<[u8; 32]>> {
+    running.0.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Stored<'a> {
+    #[serde(borrow)]
+    Answer(&'a RawValue),
+    Error(&'a str),
+}
+
+impl App {
+    /// Runs `operation` at most once per idempotency key. The operation gets its turn
+    /// and commits through it.
+    pub(crate) async fn once<T, F>(&self, context: &Context, operation: F) -> Result<Reply<T>, Error>
+    where
+        T: Serialize,
+        F: AsyncFn(&Turn<'_>) -> Result<T, Error>,
+    {
+        // A second round only when another node kept an answer in between.
+        for _ in 0..2 {
+            let turn = match self.begin(context).await? {
+                Begun::Replay(kept) => return kept,
+                Begun::Turn(turn) => turn,
+            };
+            match operation(&turn).await {
+                Ok(answer) => return Ok(Reply::Fresh(answer)),
+                Err(Error::IdempotencyRunning) => {}
+                Err(error) => return turn.keep_error(error).await.map(Reply::Fresh),
+            }
+        }
+        Err(Error::IdempotencyRunning)
+    }
+
+    async fn begin<'a, T>(&'a self, context: &'a Context) -> Result<Begun<'a, T>, Error> {
+        let Some(repeatable) = &context.repeatable else {
+            return Ok(Begun::Turn(Turn {
+                app: self,
+                key: None,
+            }));
+        };
+        let (id, fingerprint) = self.hashes(context, repeatable);
+        if !lock(&self.running).insert(id) {
+            return Err(Error::IdempotencyRunning);
+        }
+        let turn = Turn {
+            app: self,
+            key: Some(Key {
+                header: &repeatable.header,
+                id,
+                fingerprint,
+            }),
+        };
+        let now = self.store.now().await?;
+        let Some(kept) = self.store.kept_answer(&id, now).await? else {
+            return Ok(Begun::Turn(turn));
+        };
+        if kept.fingerprint != fingerprint {
+            return Err(Error::IdempotencyReused);
+        }
+        let root = &self.room.root;
+        let plain = root.open_answer(&repeatable.header, &id, &kept.answer)?;
+        let stored: Stored<'_> = serde_json::from_slice(&plain)?;
+        Ok(Begun::Replay(match stored {
+            Stored::Answer(answer) => Ok(Reply::Replayed(answer.to_owned())),
+            Stored::Error(code) => Err(Error::Replayed(Box::new(from_code(code)?))),
+        }))
+    }
+
+    fn hashes(&self, context: &Context, repeatable: &Repeatable) -> ([u8; 32], [u8; 32]) {
+        let root = &self.room.root;
+        let caller = context.caller.name();
+        let id = root.idempotency_id(&caller, &repeatable.route, &repeatable.header);
+        (id, root.idempotency_fingerprint(&repeatable.body, &[]))
+    }
+
+    /// What a lane needs to give an attempt's first answer again.
+    pub(crate) fn ticket(&self, context: &Context) -> Option<Ticket> {
+        let repeatable = context.repeatable.as_ref()?;
+        let (id, fingerprint) = self.hashes(context, repeatable);
+        Some(Ticket {
+            id,
+            fingerprint,
+            lives_ms: VERIFICATION_MS,
+        })
+    }
+}
+
+enum Begun<'a, T> {
+    Turn(Turn<'a>),
+    Replay(Result<Reply<T>, Error>),
+}
+
+impl Turn<'_> {
+    /// Commits the batch and, with it, the answer.
+    pub(crate) async fn commit<T: Serialize>(
+        &self,
+        mut batch: Batch,
+        now: Time,
+        answer: &T,
+        kept: Kept,
+    ) -> Result<Result<(), Refusal>, Error> {
+        if self.key.is_some() {
+            let json = serde_json::value::to_raw_value(answer)?;
+            let lives = match kept {
+                Kept::Plain => PLAIN_MS,
+                Kept::Secret => SECRET_MS,
+            };
+            self.keep(&mut batch, &Stored::Answer(&json), now, lives)?;
+        }
+        match self.app.store.commit(batch).await {
+            Ok(_) => Ok(Ok(())),
+            Err(StoreError::Refused(Refusal::IdempotencyTaken)) => Err(Error::IdempotencyRunning),
+            Err(StoreError::Refused(refusal)) => Ok(Err(refusal)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Keeps "not found" and "conflict": they are answers too.
+    async fn keep_error<T>(&self, error: Error) -> Result<T, Error> {
+        if self.key.is_some()
+            && let Some(code) = kept_code(&error)
+        {
+            let now = self.app.store.now().await?;
+            let mut batch = Batch::new();
+            self.keep(&mut batch, &Stored::Error(code), now, PLAIN_MS)?;
+            match self.app.store.commit(batch).await {
+                Ok(_) | Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(error)
+    }
+
+    fn keep(
+        &self,
+        batch: &mut Batch,
+        stored: &Stored<'_>,
+        now: Time,
+        lives_ms: i64,
+    ) -> Result<(), Error> {
+        let Some(key) = &self.key else {
+            return Ok(());
+        };
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(stored)?);
+        let room = &self.app.room;
+        let sealed = room
+            .root
+            .seal_answer(key.header, &key.id, &plain, room.random.as_ref());
+        let expires_at = now.plus_millis(lives_ms);
+        batch.keep_answer(key.id, key.fingerprint, sealed, now, expires_at);
+        Ok(())
+    }
+}
+
+/// The errors that are kept, with the words they are kept under.
+const KEPT_ERRORS: [(&str, fn() -> Error); 7] = [
+    ("device_not_found", || Error::DeviceNotFound),
+    ("device_exists", || Error::DeviceExists),
+    ("device_not_pending", || Error::DeviceNotPending),
+    ("too_many_devices", || Error::TooManyDevices),
+    ("user_not_found", || Error::UserNotFound),
+    ("key_not_found", || Error::KeyNotFound),
+    ("not_a_test_device", || Error::NotATestDevice),
+];
+
+fn kept_code(error: &Error) -> Option<&'static str> {
+    let same = std::mem::discriminant(error);
+    KEPT_ERRORS
+        .iter()
+        .find(|(_, make)| std::mem::discriminant(&make()) == same)
+        .map(|(code, _)| *code)
+}
+
+fn from_code(code: &str) -> Result<Error, Error> {
+    KEPT_ERRORS
+        .iter()
+        .find(|(known, _)| *known == code)
+        .map(|(_, make)| make())
+        .ok_or_else(|| Error::broken("a kept answer is not readable"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kept_error_is_found_again_by_its_word() {
+        for (code, make) in KEPT_ERRORS {
+            assert_eq!(kept_code(&make()), Some(code));
+            let again = from_code(code).unwrap();
+            assert_eq!(kept_code(&again), Some(code));
+        }
+        assert_eq!(kept_code(&Error::Busy), None);
+        assert!(from_code("busy").is_err());
+    }
+}

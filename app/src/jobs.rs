@@ -1,0 +1,86 @@
+//! What the server does by itself: sweeps, sums, sealing anew. Each round is short.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use domain::Origin;
+use domain::{Action, Event};
+use store::Batch;
+use tokio_util::sync::CancellationToken;
+
+use crate::{App, Error};
+
+const SWEEP_EVERY: Duration = Duration::from_secs(60);
+/// Rows per batch of a sweep: a short slice between attempts.
+const SLICE: i64 = 200;
+
+impl App {
+    /// Runs the jobs until the token is cancelled. A job that fails is tried again in
+    /// its next round; the server goes on.
+    pub async fn run_jobs(self: Arc<Self>, stop: CancellationToken) {
+        if let Err(error) = self.reseal().await {
+            tracing::error!(%error, "keys could not be sealed anew");
+        }
+        let mut ticks = tokio::time::interval(SWEEP_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => break,
+                _ = ticks.tick() => self.round().await,
+            }
+        }
+        self.last_round().await;
+    }
+
+    async fn round(&self) {
+        let jobs = [
+            ("refusals", self.record_refusals().await),
+            ("kept answers", self.sweep_answers().await),
+            ("pending devices", self.sweep_pending().await),
+        ];
+        for (job, result) in jobs {
+            if let Err(error) = result {
+                tracing::warn!(job, %error, "a job failed and will be tried again");
+            }
+        }
+    }
+
+    async fn last_round(&self) {
+        if let Err(error) = self.record_refusals().await {
+            tracing::warn!(%error, "the last sums of refused requests are lost");
+        }
+    }
+
+    async fn sweep_answers(&self) -> Result<(), Error> {
+        let now = self.store.now().await?;
+        let mut batch = Batch::new();
+        batch.sweep_answers(now, SLICE * 10);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes devices that were never confirmed.
+    async fn sweep_pending(&self) -> Result<(), Error> {
+        let now = self.store.now().await?;
+        let expired = self.store.expired_pending(now, SLICE).await?;
+        for (device, user) in expired {
+            let origin = Origin {
+                caller: "server".into(),
+                ..Origin::default()
+            };
+            let mut event = Event::new(Action::DeviceDeleted, true, &origin)
+                .with(&serde_json::json!({ "reason": "never confirmed" }));
+            event.user = Some(user);
+            event.device = Some(device);
+            let mut batch = Batch::new();
+            batch.clear_dead_device(device, user);
+            batch.record(event);
+            match self.store.commit(batch).await {
+                // Refused: confirmed or removed in between.
+                Ok(_) | Err(store::StoreError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,221 @@
+//! API keys: made, listed, revoked.
+
+use domain::api_key::{ApiKeyText, KeyId, KeySecret};
+use domain::{Action, Event, Scopes, Time};
+use serde::Serialize;
+use serde_json::json;
+use store::{Batch, StoreError, StoredKey};
+use vault::Random;
+use zeroize::Zeroizing;
+
+use crate::context::Context;
+use crate::devices::Page;
+use crate::idempotency::{Kept, Reply};
+use crate::{App, Error};
+
+/// A key to be made, checked at the edge.
+pub struct NewKey {
+    /// A name for people, 1 to 128 characters.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Scopes,
+    /// Seconds until it is refused.
+    pub expires_in: Option<u32>,
+}
+
+/// What the maker is told, once.
+#[derive(Serialize)]
+pub struct MadeKey {
+    /// The public part.
+    pub id: String,
+    /// The whole credential: shown here and never again.
+    pub key: String,
+    /// A name for people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<&'static str>,
+    /// When it was made.
+    pub created_at: String,
+    /// From then on it is refused.
+    pub expires_at: Option<String>,
+}
+
+/// What anybody with the right may see of a key.
+#[derive(Serialize)]
+pub struct KeyView {
+    /// The public part; `env` for the key of the environment.
+    pub id: String,
+    /// A name for people.
+    pub name: String,
+    /// What it may do.
+    pub scopes: Vec<&'static str>,
+    /// `active`, `expired`, `revoked`, or `env`: removed only by a restart without it.
+    pub status: &'static str,
+    /// Who made it.
+    pub created_by: String,
+    /// When it was made; `null` for the key of the environment.
+    pub created_at: Option<String>,
+    /// From then on it is refused.
+    pub expires_at: Option<String>,
+    /// Since then it is refused.
+    pub revoked_at: Option<String>,
+}
+
+/// The answer to a revocation.
+#[derive(Serialize)]
+pub struct RevokedKey {
+    /// The public part.
+    pub id: String,
+    /// Always true.
+    pub revoked: bool,
+}
+
+impl App {
+    /// Makes a key with scopes that the caller has itself.
+    ///
+    /// # Errors
+    /// [`Error::ScopeTooWide`].
+    pub async fn make_key(&self, context: &Context, new: &NewKey) -> Result<Reply<MadeKey>, Error> {
+        if !context.caller.scopes().covers(&new.scopes) {
+            return Err(Error::ScopeTooWide);
+        }
+        self.once(context, async |turn| {
+            let now = self.store.now().await?;
+            let (stored, made) = self.fresh_key(context, new, now);
+            let mut batch = Batch::new();
+            batch.insert_key(&stored);
+            let detail = json!({ "key": stored.id, "scopes": stored.scopes });
+            let event = Event::new(Action::KeyCreated, true, &context.origin());
+            batch.record(event.with(&detail));
+            match turn.commit(batch, now, &made, Kept::Secret).await? {
+                Ok(()) => Ok(made),
+                Err(_) => Err(Error::Busy),
+            }
+        })
+        .await
+    }
+
+    fn fresh_key(&self, context: &Context, new: &NewKey, now: Time) -> (StoredKey, MadeKey) {
+        let random = self.room.random.as_ref();
+        let id = KeyId::from_random(filled(random));
+        let secret = KeySecret::from_random(&Zeroizing::new(filled(random)));
+        let text = ApiKeyText::compose(&id, &secret);
+        let expires_at = new
+            .expires_in
+            .map(|seconds| now.plus_millis(i64::from(seconds) * 1000));
+        let stored = StoredKey {
+            id: id.as_str().to_owned(),
+            hash: self.room.root.hash_api_key(secret.expose()),
+            name: new.name.clone(),
+            scopes: new.scopes.to_string(),
+            created_by: context.caller.name().to_string(),
+            created_at: now,
+            expires_at,
+            revoked_at: None,
+        };
+        let made = MadeKey {
+            id: stored.id.clone(),
+            key: text.expose().to_owned(),
+            name: new.name.clone(),
+            scopes: words(new.scopes),
+            created_at: now.to_rfc3339(),
+            expires_at: expires_at.map(Time::to_rfc3339),
+        };
+        (stored, made)
+    }
+
+    /// Keys by id, revoked ones included; the key of the environment comes first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn api_keys(
+        &self,
+        cursor: Option<&str>,
+        limit: u32,
+    ) -> Result<Page<KeyView>, Error> {
+        let after = cursor.unwrap_or("");
+        let now = self.store.now().await?;
+        let keys = self.store.api_keys(after, i64::from(limit) + 1).await?;
+        let mut page = Page::cut(keys, limit, |key| key.id.clone()).map(|key| Ok(view(key, now)))?;
+        if cursor.is_none() && self.environment_key.is_some() {
+            page.data.insert(0, environment_view());
+        }
+        Ok(page)
+    }
+
+    /// Revokes a key: once this returns, it is refused everywhere.
+    ///
+    /// # Errors
+    /// [`Error::KeyNotFound`] when it is unknown.
+    pub async fn revoke_key(&self, context: &Context, id: &str) -> Result<RevokedKey, Error> {
+        let stored = self.store.api_key(id).await?.ok_or(Error::KeyNotFound)?;
+        if stored.revoked_at.is_none() {
+            let now = self.store.now().await?;
+            let mut batch = Batch::new();
+            batch.revoke_key(id, now);
+            let event = Event::new(Action::KeyRevoked, true, &context.origin());
+            batch.record(event.with(&json!({ "key": id })));
+            match self.store.commit(batch).await {
+                // Refused: somebody else revoked it in between.
+                Ok(_) | Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        self.keys.forget(id);
+        Ok(RevokedKey {
+            id: id.to_owned(),
+            revoked: true,
+        })
+    }
+
+    /// True while no key was ever made: the first start has not been finished.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn has_no_keys(&self) -> Result<bool, Error> {
+        Ok(self.store.count_api_keys().await? == 0)
+    }
+}
+
+fn filled<const N: usize>(random: &dyn Random) -> [u8; N] {
+    let mut bytes = [0; N];
+    random.fill(&mut bytes);
+    bytes
+}
+
+fn words(scopes: Scopes) -> Vec<&'static str> {
+    scopes.iter().map(domain::Scope::as_str).collect()
+}
+
+fn view(key: &StoredKey, now: Time) -> KeyView {
+    let status = if key.revoked_at.is_some() {
+        "revoked"
+    } else if key.expires_at.is_some_and(|end| end <= now) {
+        "expired"
+    } else {
+        "active"
+    };
+    KeyView {
+        id: key.id.clone(),
+        name: key.name.clone(),
+        scopes: words(Scopes::parse_known(&key.scopes)),
+        status,
+        created_by: key.created_by.clone(),
+        created_at: Some(key.created_at.to_rfc3339()),
+        expires_at: key.expires_at.map(Time::to_rfc3339),
+        revoked_at: key.revoked_at.map(Time::to_rfc3339),
+    }
+}
+
+fn environment_view() -> KeyView {
+    KeyView {
+        id: "env".into(),
+        name: "API_KEY of the environment".into(),
+        scopes: vec!["admin"],
+        status: "env",
+        created_by: "env".into(),
+        created_at: None,
+        expires_at: None,
+        revoked_at: None,
+    }
+}

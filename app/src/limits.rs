@@ -1,0 +1,130 @@
+//! Limits before anything is looked up: per network address without a valid credential, per API key.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use domain::rate::{Decision, Rate};
+use store::RateCounters;
+
+use crate::caller::Caller;
+use crate::settings::Settings;
+use crate::{App, Error};
+
+const MINUTE_MS: i64 = 60_000;
+
+/// What an address limit counts: an IPv4 address, or the /64 of an IPv6 one, since a
+/// client usually has all of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Source(IpAddr);
+
+impl Source {
+    /// The source of that address.
+    pub fn of(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            IpAddr::V6(address) => {
+                let network = address.to_bits() >> 64 << 64;
+                Self(IpAddr::V6(network.into()))
+            }
+            address @ IpAddr::V4(_) => Self(address),
+        }
+    }
+
+    /// How the audit names it.
+    pub(crate) fn name(self) -> Arc<str> {
+        match self.0 {
+            IpAddr::V4(address) => address.to_string().into(),
+            IpAddr::V6(network) => format!("{network}/64").into(),
+        }
+    }
+}
+
+pub(crate) struct Limits {
+    failures: Option<RateCounters<Source>>,
+    per_key: Option<RateCounters<Arc<str>>>,
+}
+
+impl Limits {
+    pub(crate) fn new(settings: &Settings) -> Self {
+        let minute = settings.address_failures_per_minute;
+        let second = settings.key_per_second.unwrap_or(0);
+        Self {
+            // A rate of 0 is no rate: the limit is off.
+            failures: Rate::new(minute, MINUTE_MS, minute)
+                .ok()
+                .map(RateCounters::new),
+            per_key: Rate::new(second, 1000, second).ok().map(RateCounters::new),
+        }
+    }
+}
+
+impl App {
+    /// Whether a source may still fail to authenticate. Asked before a credential that
+    /// is not remembered is looked up, so that guessing costs no query for long.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub fn admit(&self, source: Source) -> Result<(), Error> {
+        let now = self.clock.now();
+        let failures = self.limits.failures.as_ref();
+        let decision = failures.map(|counters| counters.charge(&source, now, 0));
+        self.check(decision).inspect_err(|_| {
+            self.refusals.rate_limited(source.name());
+            self.metrics.rate_limited();
+        })
+    }
+
+    /// Counts a missing or bad credential of that source.
+    pub fn count_failure(&self, source: Source) {
+        let now = self.clock.now();
+        if let Some(counters) = &self.limits.failures {
+            counters.charge(&source, now, 1);
+        }
+        self.refusals.authentication_failed(source.name());
+        self.metrics.unauthenticated();
+    }
+
+    /// Counts a request of a caller with a key, when keys are limited.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub fn admit_caller(&self, caller: &Caller) -> Result<(), Error> {
+        let Some(counters) = &self.limits.per_key else {
+            return Ok(());
+        };
+        let name = caller.name();
+        let decision = counters.charge(&name, self.clock.now(), 1);
+        self.check(Some(decision)).inspect_err(|_| {
+            self.refusals.rate_limited(name);
+            self.metrics.rate_limited();
+        })
+    }
+
+    fn check(&self, decision: Option<Decision>) -> Result<(), Error> {
+        match decision {
+            None | Some(Decision::Allowed { .. }) => Ok(()),
+            Some(Decision::Limited { retry_after_ms }) => {
+                let seconds = retry_after_ms.saturating_add(999) / 1000;
+                Err(Error::RateLimited {
+                    retry_after: u32::try_from(seconds).unwrap_or(u32::MAX).max(1),
+                })
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_ipv6_network_is_one_source_and_a_mapped_address_is_ipv4() {
+        fn check(left: &str, right: &str, same: bool) {
+            let source = |text: &str| Source::of(text.parse().unwrap());
+            assert_eq!(source(left) == source(right), same, "{left} {right}");
+        }
+        check("2001:db8::1", "2001:db8::ffff:1", true);
+        check("2001:db8:0:1::1", "2001:db8::1", false);
+        check("10.0.0.1", "::ffff:10.0.0.1", true);
+        check("10.0.0.1", "10.0.0.2", false);
+    }
+}

@@ -1,0 +1,37 @@
+//! Settings of this crate: the rules of the product that a configuration may change.
+
+use std::time::Duration;
+
+use domain::Policies;
+
+/// What `app` needs to know beyond its store and its keys.
+#[derive(Clone)]
+pub struct Settings {
+    /// Security levels: the default one and the named ones.
+    pub policies: Policies,
+    /// Who issues the codes, for authenticator apps.
+    pub issuer: String,
+    /// Devices that one user may have.
+    pub max_devices_per_user: i64,
+    /// How long a device waits for its first code.
+    pub pending: Duration,
+    /// The stricter rules hold.
+    pub production: bool,
+    /// Causes may be shown, test codes may be read (never in production).
+    pub debug: bool,
+    /// Requests without a valid credential per network address and minute.
+    pub address_failures_per_minute: u32,
+    /// Requests per API key and second, when limited.
+    pub key_per_second: Option<u32>,
+    /// Age at which events are removed, when they are.
+    pub retention: Option<Duration>,
+    /// Time between two checkpoints when there is news.
+    pub checkpoint_interval: Duration,
+}
+
+impl Settings {
+    /// Whether the current code of a test device may be read.
+    pub fn test_codes(&self) -> bool {
+        self.debug && !self.production
+    }
+}

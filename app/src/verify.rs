@@ -1,0 +1,192 @@
+//! Attempts: what is asked of a device, sent through its lane, and the answer in the words of the contract.
+
+use domain::verify::{Ask, Attempt, Finding, Typed, Verdict};
+use domain::{DeviceName, Time};
+use serde::Serialize;
+use store::{Answer, Submission};
+
+use crate::context::Context;
+use crate::{App, Error};
+
+/// The answer to a verification.
+#[derive(Clone, Debug, Serialize)]
+pub struct Verification {
+    /// Whether the code was accepted; it is spent now.
+    pub valid: bool,
+    /// Why not: `rejected`, `locked` or `inactive`.
+    pub reason: Option<&'static str>,
+    /// Seconds until a locked user may try again; `null` when there is no lock, or
+    /// when only an administrator can open it.
+    pub retry_after: Option<i64>,
+    /// Guesses that may still fail before the next lock.
+    pub attempts_remaining: u32,
+    /// Present and true when this is the kept answer of an earlier request.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
+/// The answer to a resynchronisation.
+#[derive(Clone, Debug, Serialize)]
+pub struct Resynchronisation {
+    /// Whether the device is re-aligned; both codes are spent then.
+    pub resynchronised: bool,
+    /// Why not: `rejected`, `locked` or `inactive`.
+    pub reason: Option<&'static str>,
+    /// See [`Verification::retry_after`].
+    pub retry_after: Option<i64>,
+    /// How far the device's clock is ahead of the server's, in seconds.
+    pub drift_seconds: Option<i64>,
+    /// See [`Verification::replayed`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
+/// What the helpdesk is told about a code.
+#[derive(Clone, Debug, Serialize)]
+pub struct Explanation {
+    /// `valid_steps_ago`, `already_used`, `not_past` or `inactive`.
+    pub finding: &'static str,
+    /// Steps (or counters) since the code was valid.
+    pub steps_ago: Option<i64>,
+    /// When the user's lock ends, if there is one with an end.
+    pub locked_until: Option<String>,
+    /// See [`Verification::replayed`].
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
+}
+
+impl App {
+    /// Judges a code of a device. A wrong code is an answer, not an error.
+    ///
+    /// # Errors
+    /// [`Error::DeviceNotFound`], [`Error::Invalid`] for a code of another length than
+    /// the device's, and [`Error::Unavailable`] when the outcome is not known.
+    pub async fn verify(
+        &self,
+        context: &Context,
+        device: DeviceName,
+        code: Typed,
+    ) -> Result<Verification, Error> {
+        let begun = tokio::time::Instant::now();
+        let answer = self.ask(context, device, Ask::Verify(code)).await?;
+        self.metrics
+            .verification(&answer, begun.elapsed().as_secs_f64());
+        verification(&answer, "/otp")
+    }
+
+    /// Judges the first code of a pending device; a right one puts it in force.
+    ///
+    /// # Errors
+    /// As [`App::verify`], and [`Error::DeviceNotPending`].
+    pub async fn confirm(
+        &self,
+        context: &Context,
+        device: DeviceName,
+        code: Typed,
+    ) -> Result<Verification, Error> {
+        let answer = self.ask(context, device, Ask::Confirm(code)).await?;
+        verification(&answer, "/otp")
+    }
+
+    /// Re-aligns a device by two codes in a row.
+    ///
+    /// # Errors
+    /// As [`App::verify`].
+    pub async fn resynchronise(
+        &self,
+        context: &Context,
+        device: DeviceName,
+        first: Typed,
+        second: Typed,
+    ) -> Result<Resynchronisation, Error> {
+        let ask = Ask::Resynchronise(first, second);
+        let answer = self.ask(context, device, ask).await?;
+        let drift_seconds = match answer.verdict {
+            Verdict::Resynchronised { drift_seconds } => Some(drift_seconds),
+            _ => None,
+        };
+        Ok(Resynchronisation {
+            resynchronised: drift_seconds.is_some(),
+            reason: reason(&answer.verdict, "/otp")?,
+            retry_after: retry_after(&answer),
+            drift_seconds,
+            replayed: answer.replayed,
+        })
+    }
+
+    /// Says of a code that can no longer be accepted why; any other costs a guess.
+    ///
+    /// # Errors
+    /// As [`App::verify`].
+    pub async fn explain(
+        &self,
+        context: &Context,
+        device: DeviceName,
+        code: Typed,
+    ) -> Result<Explanation, Error> {
+        let answer = self.ask(context, device, Ask::Explain(code)).await?;
+        let (finding, steps_ago) = match answer.verdict {
+            Verdict::Explained(Finding::ValidStepsAgo(steps)) => ("valid_steps_ago", Some(steps)),
+            Verdict::Explained(Finding::AlreadyUsed) => ("already_used", None),
+            Verdict::Explained(Finding::NotPast) => ("not_past", None),
+            ref verdict => (reason(verdict, "/otp")?.unwrap_or("inactive"), None),
+        };
+        Ok(Explanation {
+            finding,
+            steps_ago,
+            locked_until: answer.locked_until.map(Time::to_rfc3339),
+            replayed: answer.replayed,
+        })
+    }
+
+    async fn ask(&self, context: &Context, device: DeviceName, ask: Ask) -> Result<Answer, Error> {
+        let submission = Submission {
+            attempt: Attempt {
+                device,
+                ask,
+                origin: context.origin(),
+            },
+            key_id: context.caller.key_id(),
+            idempotency: self.ticket(context),
+        };
+        let answer = self.store.attempt(submission).await;
+        answer.map_err(|error| {
+            self.metrics.failed(&error);
+            Error::from(error)
+        })
+    }
+}
+
+fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
+    Ok(Verification {
+        valid: matches!(answer.verdict, Verdict::Accepted { .. }),
+        reason: reason(&answer.verdict, pointer)?,
+        retry_after: retry_after(answer),
+        attempts_remaining: answer.attempts_remaining,
+        replayed: answer.replayed,
+    })
+}
+
+/// The word of the contract, `None` for a success.
+fn reason(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error> {
+    match verdict {
+        Verdict::Accepted { .. } | Verdict::Resynchronised { .. } | Verdict::Explained(_) => Ok(None),
+        Verdict::Rejected => Ok(Some("rejected")),
+        Verdict::Locked => Ok(Some("locked")),
+        Verdict::Inactive => Ok(Some("inactive")),
+        Verdict::NotPending => Err(Error::DeviceNotPending),
+        Verdict::Unknown => Err(Error::DeviceNotFound),
+        Verdict::WrongLength { expected } => Err(Error::invalid(
+            pointer,
+            format!("The codes of this device have {expected} digits."),
+        )),
+        Verdict::KeyUnavailable => Err(Error::broken("a device key cannot be opened")),
+    }
+}
+
+/// Whole seconds, rounded up, so that waiting that long is enough.
+fn retry_after(answer: &Answer) -> Option<i64> {
+    let until = answer.locked_until?;
+    let left = until.since(answer.at);
+    (left > 0).then(|| (left + 999) / 1000)
+}

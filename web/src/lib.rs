@@ -1,0 +1,3 @@
+//! web
+
+pub mod transport;
