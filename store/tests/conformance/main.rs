@@ -1,0 +1,58 @@
+//! The conformance list of the storage: the same behaviours on SQLite and PostgreSQL, the lanes included.
+
+mod attempts;
+mod database;
+mod enrolled;
+mod idempotency;
+mod judge;
+mod loss;
+mod management;
+mod nodes;
+mod proof;
+mod proxy;
+mod starting;
+mod world;
+
+/// Runs each function on both engines, in a database of its own.
+macro_rules! on_both_engines {
+    ($($file:ident::$name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$file::$name(crate::world::World::sqlite()).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                crate::$file::$name(crate::world::World::postgres().await).await;
+            })+
+        }
+    };
+}
+
+on_both_engines! {
+    management::a_device_is_registered_found_listed_deactivated_and_deleted,
+    management::a_refused_batch_changes_nothing_and_leaves_no_event,
+    management::keys_are_kept_listed_and_revoked_once,
+    management::the_numbers_are_counted,
+    management::a_user_has_room_for_so_many_devices,
+    attempts::one_code_fifty_times_at_once_is_accepted_once,
+    attempts::guesses_at_once_never_exceed_the_budget,
+    attempts::a_pending_device_is_confirmed_by_its_first_code,
+    attempts::an_unknown_device_leaves_no_trace,
+    attempts::a_counter_device_moves_on_with_each_code,
+    attempts::a_clock_behind_the_stored_time_judges_nothing,
+    idempotency::a_repeated_request_gets_the_first_answer,
+    idempotency::a_key_used_with_another_request_is_refused,
+    idempotency::a_kept_answer_expires,
+    idempotency::an_unknown_device_stays_unknown_for_the_same_request,
+    idempotency::an_acceptance_is_not_repeated_for_a_device_revoked_since,
+    starting::ids_never_repeat,
+    starting::chains_are_gapless_and_name_the_one_before,
+    starting::a_newer_schema_is_refused,
+    starting::a_reader_reads_and_does_not_write,
+    starting::an_empty_database_is_not_read,
+    starting::what_initialises_a_database_is_committed_or_refused_as_a_whole,
+}
