@@ -84,9 +84,7 @@ impl App {
             let (stored, made) = self.fresh_key(context, new, now);
             let mut batch = Batch::new();
             batch.insert_key(&stored);
-            let detail = json!({ "key": stored.id, "scopes": stored.scopes });
-            let event = Event::new(Action::KeyCreated, true, &context.origin());
-            batch.record(event.with(&detail));
+            batch.record(created(&stored, context));
             match turn.commit(batch, now, &made, Kept::Secret).await? {
                 Ok(()) => Ok(made),
                 Err(_) => Err(Error::Busy),
@@ -168,13 +166,37 @@ impl App {
         })
     }
 
-    /// True while no key was ever made: the first start has not been finished.
+    /// The first key of a new database, with every scope; `None` when there is one
+    /// already, or another node made it at the same time.
     ///
     /// # Errors
-    /// When the database cannot be read.
-    pub async fn has_no_keys(&self) -> Result<bool, Error> {
-        Ok(self.store.count_api_keys().await? == 0)
+    /// When the database cannot be read or written.
+    pub async fn first_key(&self, context: &Context) -> Result<Option<MadeKey>, Error> {
+        if self.store.count_api_keys().await? > 0 {
+            return Ok(None);
+        }
+        let new = NewKey {
+            name: "first start".into(),
+            scopes: Scopes::NONE.with(domain::Scope::Admin),
+            expires_in: None,
+        };
+        let now = self.store.now().await?;
+        let (stored, made) = self.fresh_key(context, &new, now);
+        let mut batch = Batch::new();
+        batch.set_fact_once("first-key", &stored.id);
+        batch.insert_key(&stored);
+        batch.record(created(&stored, context));
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(Some(made)),
+            Err(StoreError::Refused(_)) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
+}
+
+fn created(stored: &StoredKey, context: &Context) -> Event {
+    let detail = json!({ "key": stored.id, "scopes": stored.scopes });
+    Event::new(Action::KeyCreated, true, &context.origin()).with(&detail)
 }
 
 fn filled<const N: usize>(random: &dyn Random) -> [u8; N] {

@@ -73,28 +73,39 @@ impl App {
         clock: Arc<dyn Clock>,
         environment_key: Option<Zeroizing<String>>,
     ) -> Result<Self, StoreError> {
-        let room = Arc::new(room);
-        let metrics = Arc::new(Metrics::new());
+        let mut app = Self::reading(settings, store, room, clock);
+        app.environment_key = environment_key.map(|text| {
+            let hash = app.room.root.hash_api_key(&text);
+            (hash, Arc::new(Caller::Environment))
+        });
         let judge = Judge {
-            room: Arc::clone(&room),
-            policies: settings.policies.clone(),
-            metrics: Arc::clone(&metrics),
+            room: Arc::clone(&app.room),
+            policies: app.settings.policies.clone(),
+            metrics: Arc::clone(&app.metrics),
         };
-        store.start(Arc::new(judge)).await?;
-        let environment_key = environment_key
-            .map(|text| (room.root.hash_api_key(&text), Arc::new(Caller::Environment)));
-        Ok(Self {
+        app.store.start(Arc::new(judge)).await?;
+        Ok(app)
+    }
+
+    /// An application that only looks: for commands beside a running server.
+    pub fn reading(
+        settings: Settings,
+        store: Store,
+        room: Room,
+        clock: Arc<dyn Clock>,
+    ) -> Self {
+        Self {
             limits: Limits::new(&settings),
             settings,
             store,
-            room,
+            room: Arc::new(room),
             clock,
             keys: KeyMemory::default(),
-            environment_key,
+            environment_key: None,
             running: Running::default(),
             refusals: Refusals::default(),
-            metrics,
-        })
+            metrics: Arc::new(Metrics::new()),
+        }
     }
 
     /// The settings in force.

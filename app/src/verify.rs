@@ -67,6 +67,10 @@ impl App {
         device: DeviceName,
         code: Typed,
     ) -> Result<Verification, Error> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a duration for the metrics: no rule depends on it"
+        )]
         let begun = tokio::time::Instant::now();
         let answer = self.ask(context, device, Ask::Verify(code)).await?;
         self.metrics

@@ -1,2 +1,83 @@
-//! otpd
-fn main() {}
+//! The otpd program: reads the settings, runs the command, ends with an exit code that tells.
+
+use std::io::Write;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::Parser;
+use otpd::cli::{Cli, Command};
+use otpd::commands;
+use otpd::config::{self, Inputs, Loaded};
+use otpd::system::{SystemClock, SystemRandom};
+use otpd::wiring::{self, Surroundings};
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    match run(cli.command.unwrap_or(Command::Serve)) {
+        Ok(code) => code,
+        Err(error) => {
+            // One sentence: what happened, with its causes behind it.
+            let _ = writeln!(std::io::stderr(), "otpd: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Bench(args) => return otpd::bench::run(args),
+        Command::Code(args) => commands::secret::code(&args)?,
+        Command::Qr(args) => commands::secret::qr(&args)?,
+        Command::Openapi => {
+            let text = serde_json::to_string_pretty(&web::openapi())?;
+            writeln!(std::io::stdout(), "{text}")?;
+        }
+        Command::Errors => write!(std::io::stdout(), "{}", web::errors_markdown())?,
+        Command::Serve
+        | Command::Keys(_)
+        | Command::Audit(_)
+        | Command::Doctor
+        | Command::Migrate => return with_settings(&command),
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn with_settings(command: &Command) -> anyhow::Result<ExitCode> {
+    // Nothing has made a TLS configuration yet, so none can be there already.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let loaded = config::load(&Inputs::from_process()?)?;
+    let around = Surroundings {
+        clock: Arc::new(SystemClock),
+        random: Arc::new(SystemRandom),
+    };
+    otpd::logging::start(&loaded.settings.log);
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(dispatch(command, &loaded, &around))
+}
+
+async fn dispatch(
+    command: &Command,
+    loaded: &Loaded,
+    around: &Surroundings,
+) -> anyhow::Result<ExitCode> {
+    let settings = &loaded.settings;
+    match command {
+        Command::Keys(command) => commands::keys::run(command, settings, around).await?,
+        Command::Audit(command) => return commands::audit::run(command, settings, around).await,
+        Command::Doctor => {
+            let fine = commands::doctor::run(loaded, around).await?;
+            return Ok(ExitCode::from(u8::from(!fine)));
+        }
+        Command::Migrate => {
+            wiring::open(settings, around).await?;
+            writeln!(std::io::stdout(), "The database is up to date.")?;
+        }
+        _ => commands::serve::run(settings, around).await?,
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,95 @@
+//! The command line.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use crate::bench::BenchArgs;
+
+/// One-time passwords, done right, for everyone.
+///
+/// Without a command the server is started. Settings come from otpd.default.toml
+/// (embedded), the file named by OTPD_CONFIG, .env and the environment;
+/// `otpd doctor` shows all of them with their sources.
+#[derive(Debug, Parser)]
+#[command(name = "otpd", version, max_term_width = 100)]
+pub struct Cli {
+    /// What to do; `serve` unless given.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Start the server (the default).
+    Serve,
+    /// Make, list and revoke API keys, offline.
+    #[command(subcommand)]
+    Keys(KeysCommand),
+    /// Verify the audit log, make a checkpoint.
+    #[command(subcommand)]
+    Audit(AuditCommand),
+    /// Show the settings in force and check database, keys and clock.
+    Doctor,
+    /// Bring the database to the version that this otpd needs.
+    Migrate,
+    /// Print the OpenAPI 3.1 document.
+    Openapi,
+    /// Print the table of error codes (Markdown).
+    Errors,
+    /// Print the current code of a secret, for trying things out.
+    Code(SecretArgs),
+    /// Draw the QR code of an otpauth URI in the terminal.
+    Qr(SecretArgs),
+    /// Measure a running server with devices of its own.
+    Bench(BenchArgs),
+}
+
+/// `otpd keys`
+#[derive(Debug, Subcommand)]
+pub enum KeysCommand {
+    /// Make a key and print it, once.
+    Make {
+        /// A name for people.
+        #[arg(long)]
+        name: String,
+        /// What it may do, separated by commas or spaces, such as `otp:verify,devices:write`.
+        #[arg(long)]
+        scopes: String,
+        /// Days until it is refused; for good when left out.
+        #[arg(long)]
+        expires_in_days: Option<u32>,
+    },
+    /// List all keys, never their secrets.
+    List,
+    /// Revoke a key by its id.
+    Revoke {
+        /// The part between the underscores of the key.
+        id: String,
+    },
+}
+
+/// `otpd audit`
+#[derive(Debug, Subcommand)]
+pub enum AuditCommand {
+    /// Prove the whole log; says where it was changed.
+    Verify {
+        /// A checkpoint exported earlier: also proves that nothing before it is gone.
+        #[arg(long)]
+        checkpoint: Option<PathBuf>,
+        /// Check the links alone, without the master secret.
+        #[arg(long)]
+        links_only: bool,
+    },
+    /// Make a signed checkpoint and print it; keep it somewhere else.
+    Checkpoint,
+}
+
+/// Where a secret comes from.
+#[derive(Debug, clap::Args)]
+pub struct SecretArgs {
+    /// A base32 secret, an otpauth URI, or the answer of a registration (JSON); read
+    /// from standard input when left out or `-`.
+    pub secret: Option<String>,
+}

@@ -1,0 +1,106 @@
+//! `otpd doctor`: the settings in force with their sources, and whether everything they name works.
+
+use std::io::Write;
+
+use app::Room;
+use vault::MasterSecret;
+
+use crate::config::{DatabaseUrl, Loaded};
+use crate::wiring::{self, Surroundings};
+
+/// Prints the settings and the checks. False when a check failed.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool> {
+    let mut out = std::io::stdout();
+    writeln!(out, "Settings")?;
+    for (key, value, source) in loaded.effective.masked() {
+        writeln!(out, "  {key:<36} {value:<28} {source}")?;
+    }
+    writeln!(out, "\nChecks")?;
+    let mut fine = true;
+    for (what, result) in checks(loaded, around).await {
+        match result {
+            Ok(text) => writeln!(out, "  ok    {what}: {text}")?,
+            Err(text) => {
+                fine = false;
+                writeln!(out, "  FAIL  {what}: {text}")?;
+            }
+        }
+    }
+    for warning in warnings(loaded) {
+        writeln!(out, "  note  {warning}")?;
+    }
+    Ok(fine)
+}
+
+type Check = (&'static str, Result<String, String>);
+
+async fn checks(loaded: &Loaded, around: &Surroundings) -> Vec<Check> {
+    let settings = &loaded.settings;
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url
+        && !path.exists()
+    {
+        let text = format!("{} will be made at the first start", path.display());
+        return vec![("database", Ok(text))];
+    }
+    let store = match wiring::open_store_for_reading(settings, around).await {
+        Ok(store) => store,
+        Err(error) => return vec![("database", Err(error.to_string()))],
+    };
+    let mut checks: Vec<Check> = vec![("database", Ok("reachable, schema up to date".into()))];
+    match Room::is_new(&store).await {
+        Ok(true) => checks.push(("keys", Ok("will be made at the first start".into()))),
+        Ok(false) => {
+            let opened = wiring::open_for_reading(settings, around).await;
+            let opened = opened.map(|_| "the master secret belongs to this database".to_owned());
+            checks.push(("keys", opened.map_err(|error| error.to_string())));
+        }
+        Err(error) => checks.push(("keys", Err(error.to_string()))),
+    }
+    checks.push(("clock", clock(&store, around).await));
+    checks
+}
+
+/// The process clock against the database's.
+async fn clock(store: &store::Store, around: &Surroundings) -> Result<String, String> {
+    const TOLERANCE_MS: i64 = 2000;
+    let before = around.clock.now();
+    let database = store.now().await.map_err(|error| error.to_string())?;
+    let apart = database.since(before);
+    let sentence = format!("{database}, {apart} ms ahead of this process");
+    if apart.abs() > TOLERANCE_MS {
+        return Err(format!("{sentence}: set the clocks by NTP"));
+    }
+    Ok(sentence)
+}
+
+fn warnings(loaded: &Loaded) -> Vec<String> {
+    let settings = &loaded.settings;
+    let mut warnings = Vec::new();
+    if settings.callers.api_key.is_some() {
+        warnings.push(
+            "API_KEY is set: it may do everything and is removed only by a restart without it"
+                .to_owned(),
+        );
+    }
+    if let Some(secret) = &settings.keys.master_secret
+        && MasterSecret::new(secret.expose().to_owned()).is_err()
+    {
+        warnings.push("the master secret is too short".to_owned());
+    }
+    if !settings.environment.is_production() {
+        warnings.push(format!(
+            "ENVIRONMENT is {}: set it to production where it matters",
+            settings.environment.as_str()
+        ));
+    }
+    if settings.server.tls.is_none() && settings.environment.is_production() {
+        warnings.push("the server speaks plain HTTP: put a TLS proxy before it".to_owned());
+    }
+    if settings.audit.retention_days.is_none() {
+        warnings.push("audit.retention_days is 0: the audit log is kept for ever".to_owned());
+    }
+    warnings
+}

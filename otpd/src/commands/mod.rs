@@ -1,0 +1,7 @@
+//! The commands, one file each.
+
+pub mod audit;
+pub mod doctor;
+pub mod keys;
+pub mod secret;
+pub mod serve;

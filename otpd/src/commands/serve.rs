@@ -1,0 +1,101 @@
+//! `otpd serve`: the server, from opening the database to the last answer.
+
+use std::sync::Arc;
+
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+use web::transport::{self, TlsFiles, TransportSettings, TransportStats};
+
+use crate::config::settings::Settings;
+use crate::first_start;
+use crate::wiring::{self, Surroundings};
+
+/// Serves until SIGTERM or Ctrl-C.
+///
+/// # Errors
+/// A sentence for whoever started the server, when it cannot do its work.
+pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
+    let opened = wiring::open(settings, around).await?;
+    if let Some(path) = &opened.made_master {
+        tracing::info!(path = %path.display(), "a master secret was made for this new database: back it up, apart from the database");
+    }
+    let app = Arc::new(wiring::start(settings, opened, around).await?);
+    let result = listen(settings, around, &app).await;
+    app.close().await;
+    result
+}
+
+async fn listen(
+    settings: &Settings,
+    around: &Surroundings,
+    app: &Arc<app::App>,
+) -> anyhow::Result<()> {
+    let bound = transport::bind(&transport_settings(settings)).await?;
+    let address = bound.local_addr();
+    let scheme = if settings.server.tls.is_some() {
+        "https"
+    } else {
+        "http"
+    };
+    let url = format!("{scheme}://{address}");
+    first_start::give(app, settings, &url).await?;
+    let stats = Arc::new(TransportStats::default());
+    let random = Arc::clone(&around.random);
+    let router = web::router(
+        Arc::clone(app),
+        web_settings(settings),
+        Arc::clone(&stats),
+        Arc::new(move |buffer: &mut [u8]| random.fill(buffer)),
+    );
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    let jobs = tokio::spawn(Arc::clone(app).run_jobs(stop.clone()));
+    tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
+    bound.serve(router, stop.clone(), stats).await?;
+    stop.cancel();
+    // A job that panicked has been logged; there is nothing left to wait for.
+    let _ = jobs.await;
+    tracing::info!("otpd has stopped");
+    Ok(())
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let (Ok(mut terminate), Ok(mut interrupt)) = (
+        signal(SignalKind::terminate()),
+        signal(SignalKind::interrupt()),
+    ) else {
+        tracing::error!("signals cannot be received: only a kill will stop this server");
+        return;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    stop.cancel();
+}
+
+fn transport_settings(settings: &Settings) -> TransportSettings {
+    let server = &settings.server;
+    TransportSettings {
+        host: server.host.clone(),
+        port: server.port,
+        tls: server.tls.as_ref().map(|tls| TlsFiles {
+            certificate: tls.certificate.clone(),
+            key: tls.key.clone(),
+        }),
+        max_connections: server.max_connections,
+        header_timeout: server.header_timeout,
+        body_timeout: server.body_timeout,
+        idle_timeout: server.idle_timeout,
+        drain_timeout: server.drain_timeout,
+    }
+}
+
+fn web_settings(settings: &Settings) -> web::Settings {
+    let networks = settings.server.trusted_proxies.iter();
+    web::Settings {
+        debug: settings.debug,
+        production: settings.environment.is_production(),
+        trusted_proxies: networks.map(|net| (net.address, net.prefix)).collect(),
+    }
+}

@@ -1,0 +1,246 @@
+//! Puts the crates together: settings into each crate's own, store and keys into an application.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use app::{App, Room, RoomError};
+use store::{Access, Clock, Store, Target};
+use vault::{KeyVersion, MasterSecret, Random};
+use zeroize::Zeroizing;
+
+use crate::config::settings::Settings;
+use crate::config::{DatabaseUrl, SecretText};
+use crate::data_folder;
+
+/// Why a program cannot do its work: each a sentence for whoever started it.
+#[derive(Debug, thiserror::Error)]
+pub enum WiringError {
+    /// The database.
+    #[error(transparent)]
+    Store(#[from] store::StoreError),
+    /// The keys.
+    #[error(transparent)]
+    Room(#[from] RoomError),
+    /// The master secret.
+    #[error(transparent)]
+    Vault(#[from] vault::VaultError),
+    /// An existing database without its master secret, or a new one that may not get
+    /// one by itself.
+    #[error("{0}")]
+    MasterSecret(String),
+    /// A file or folder.
+    #[error("cannot use {path}: {cause}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why not.
+        cause: std::io::Error,
+    },
+}
+
+/// Time and randomness: the system's, or a test's.
+#[derive(Clone)]
+pub struct Surroundings {
+    /// The clock.
+    pub clock: Arc<dyn Clock>,
+    /// The source of randomness.
+    pub random: Arc<dyn Random>,
+}
+
+/// An opened database with its keys.
+pub struct Opened {
+    /// The database.
+    pub store: Store,
+    /// Its keys.
+    pub room: Room,
+    /// The master secret was made just now, in that file.
+    pub made_master: Option<PathBuf>,
+    /// A new version of the master secret was taken into use just now.
+    pub new_version: Option<KeyVersion>,
+}
+
+/// The settings of the storage.
+pub fn store_settings(settings: &Settings) -> store::Settings {
+    let database = &settings.database;
+    store::Settings {
+        target: match &database.url {
+            DatabaseUrl::Sqlite(path) => Target::Sqlite(path.clone()),
+            DatabaseUrl::Postgres(url) => Target::Postgres(url.expose().to_owned()),
+        },
+        lanes: database.lanes,
+        pool: database.pool,
+        wait: database.wait,
+    }
+}
+
+/// The settings of the application.
+pub fn app_settings(settings: &Settings) -> app::Settings {
+    const DAY_SECONDS: u64 = 86_400;
+    app::Settings {
+        policies: settings.policies.clone(),
+        issuer: settings.codes.issuer.clone(),
+        max_devices_per_user: i64::from(settings.codes.max_devices_per_user),
+        pending: settings.codes.pending,
+        production: settings.environment.is_production(),
+        debug: settings.debug,
+        address_failures_per_minute: settings.limits.address_failures_per_minute,
+        key_per_second: settings.limits.key_per_second,
+        retention: settings
+            .audit
+            .retention_days
+            .map(|days| std::time::Duration::from_secs(u64::from(days) * DAY_SECONDS)),
+        checkpoint_interval: settings.audit.checkpoint_interval,
+    }
+}
+
+/// Opens the database for serving or for a command that changes something, and its
+/// keys; makes both when the database is new.
+///
+/// # Errors
+/// A sentence for whoever started the program.
+pub async fn open(settings: &Settings, around: &Surroundings) -> Result<Opened, WiringError> {
+    let embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url {
+        data_folder::make_parent(path)?;
+    }
+    let clock = Arc::clone(&around.clock);
+    let store = Store::open(&store_settings(settings), Access::Write, clock).await?;
+    let random = Arc::clone(&around.random);
+    if Room::is_new(&store).await? {
+        let may_make = embedded && !settings.environment.is_production();
+        let (secret, made_master) = match given_secret(settings)? {
+            Some(secret) => (secret, None),
+            None if may_make => make_secret(settings, random.as_ref())?,
+            None => return Err(WiringError::MasterSecret(missing(settings))),
+        };
+        let room = Room::create(&store, &secret, random).await?;
+        return Ok(Opened {
+            store,
+            room,
+            made_master,
+            new_version: None,
+        });
+    }
+    let (room, new_version) = unlock(settings, &store, random).await?;
+    Ok(Opened {
+        store,
+        room,
+        made_master: None,
+        new_version,
+    })
+}
+
+/// Opens the database and its keys for looking only.
+///
+/// # Errors
+/// A sentence for whoever started the program.
+pub async fn open_for_reading(
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<(Store, Room), WiringError> {
+    let store = open_store_for_reading(settings, around).await?;
+    let random = Arc::clone(&around.random);
+    let (room, _) = Room::open(&store, secrets(settings)?, random).await?;
+    Ok((store, room))
+}
+
+/// Opens the database alone for looking.
+///
+/// # Errors
+/// A sentence for whoever started the program.
+pub async fn open_store_for_reading(
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<Store, WiringError> {
+    let clock = Arc::clone(&around.clock);
+    Ok(Store::open(&store_settings(settings), Access::Read, clock).await?)
+}
+
+/// Starts the application over what was opened.
+///
+/// # Errors
+/// When the lanes cannot begin.
+pub async fn start(
+    settings: &Settings,
+    opened: Opened,
+    around: &Surroundings,
+) -> Result<App, WiringError> {
+    let key = settings.callers.api_key.as_ref();
+    let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
+    let clock = Arc::clone(&around.clock);
+    let app = App::start(app_settings(settings), opened.store, opened.room, clock, key).await?;
+    if let Some(version) = opened.new_version {
+        let recorded = app.record_new_master(version).await;
+        recorded.map_err(|error| WiringError::MasterSecret(error.to_string()))?;
+    }
+    Ok(app)
+}
+
+async fn unlock(
+    settings: &Settings,
+    store: &Store,
+    random: Arc<dyn Random>,
+) -> Result<(Room, Option<KeyVersion>), WiringError> {
+    let secrets = secrets(settings)?;
+    if secrets.is_empty() {
+        return Err(WiringError::MasterSecret(missing(settings)));
+    }
+    let (mut room, unknown) = Room::open(store, secrets, random).await?;
+    let current = given_secret(settings)?;
+    let fresh = unknown
+        .into_iter()
+        .find(|secret| current.as_ref().is_some_and(|c| c.expose() == secret.expose()));
+    let Some(fresh) = fresh else {
+        return Ok((room, None));
+    };
+    if store.is_shared() {
+        return Err(WiringError::MasterSecret(
+            "MASTER_SECRET is new to this database, which other nodes may be using: stop every \
+             node but one, and run `otpd migrate` there with MASTER_SECRET and \
+             MASTER_SECRET_PREVIOUS, before all nodes are started with both"
+                .into(),
+        ));
+    }
+    let version = room.adopt(store, &fresh).await?;
+    Ok((room, Some(version)))
+}
+
+/// The secrets that were given, the current one first.
+fn secrets(settings: &Settings) -> Result<Vec<MasterSecret>, WiringError> {
+    let mut secrets: Vec<MasterSecret> = given_secret(settings)?.into_iter().collect();
+    if let Some(previous) = &settings.keys.master_secret_previous {
+        secrets.push(master(previous)?);
+    }
+    Ok(secrets)
+}
+
+/// The secret of the settings, else the one in the data folder.
+fn given_secret(settings: &Settings) -> Result<Option<MasterSecret>, WiringError> {
+    if let Some(secret) = &settings.keys.master_secret {
+        return Ok(Some(master(secret)?));
+    }
+    data_folder::read_master(&settings.data_dir)
+}
+
+fn master(text: &SecretText) -> Result<MasterSecret, WiringError> {
+    Ok(MasterSecret::new(text.expose().to_owned())?)
+}
+
+fn make_secret(
+    settings: &Settings,
+    random: &dyn Random,
+) -> Result<(MasterSecret, Option<PathBuf>), WiringError> {
+    let secret = MasterSecret::generate(random);
+    let path = data_folder::write_master(&settings.data_dir, &secret)?;
+    Ok((secret, Some(path)))
+}
+
+fn missing(settings: &Settings) -> String {
+    let file = data_folder::master_path(&settings.data_dir);
+    let place = |path: &Path| path.display().to_string();
+    format!(
+        "no master secret: set MASTER_SECRET (32 characters or more, for example from `openssl \
+         rand -base64 32`) to the one this database was made with, or put it into {}",
+        place(&file)
+    )
+}
