@@ -3,8 +3,9 @@
 use crate::error::StoreError;
 
 /// A parameter or a field.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) enum Value {
+    #[default]
     Null,
     Int(i64),
     Text(String),
@@ -125,12 +126,6 @@ impl Row {
         self.maybe_bytes(place)?
             .map(|bytes| bytes.try_into().map_err(|_| wrong(place)))
             .transpose()
-    }
-}
-
-impl Default for Value {
-    fn default() -> Self {
-        Self::Null
     }
 }
 

@@ -251,8 +251,7 @@ impl Writers {
 
     async fn close(&self) {
         self.shut();
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
-        let tasks = std::mem::take(&mut *tasks);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             // A lane that panicked has nothing left to wait for.
             let _ = task.await;

@@ -18,7 +18,7 @@ pub enum Access {
 }
 
 /// The file `<database>.lock`, locked for as long as this value lives.
-pub struct LockFile {
+pub(crate) struct LockFile {
     _file: File,
 }
 

@@ -60,7 +60,7 @@ fn apply(
 ) -> Result<Tail, StoreError> {
     // The writer is the only one: there is nothing to lock, but the guard has to exist.
     for guard in batch.sorted_guards() {
-        if connect::rows(connection, users::GUARD, &params![guard])?.is_empty() {
+        if connect::rows(connection, users::GUARD, &[Value::Int(guard)])?.is_empty() {
             return Err(StoreError::Refused(Refusal::UserGone));
         }
     }
