@@ -22,9 +22,9 @@ use domain::Time;
 
 pub use batch::Batch;
 pub use error::{Refusal, StoreError};
-pub use rate::RateCounters;
 pub use lane::{Answer, BatchFacts, Clock, Judge, Submission, Ticket};
 pub use migrate::schema;
+pub use rate::RateCounters;
 pub use settings::{Settings, Target};
 pub use sqlite::Access;
 pub use tables::devices::{DevicePage, NewDevice, SealedRow, StoredDevice};

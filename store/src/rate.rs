@@ -87,7 +87,11 @@ mod tests {
         for source in 0..200_000 {
             counters.charge(&source, now, 1);
         }
-        let kept: usize = counters.shards.iter().map(|s| s.lock().unwrap().len()).sum();
+        let kept: usize = counters
+            .shards
+            .iter()
+            .map(|s| s.lock().unwrap().len())
+            .sum();
         assert!(kept <= MOST_SOURCES, "{kept}");
     }
 }
