@@ -86,7 +86,7 @@ pub enum Verdict {
     Locked,
     /// The device is no factor (yet, or any more).
     Inactive,
-    /// The device is in force already; there is nothing to confirm.
+    /// The device is in force already, or no more; there is nothing to confirm.
     NotPending,
     /// No such device.
     Unknown,
@@ -110,9 +110,10 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Finding {
-    /// It was the device's code that many steps (or counters) ago.
+    /// It was the device's code that many steps ago by the device's own clock, or is the
+    /// code of a counter that many before the next one.
     ValidStepsAgo(i64),
-    /// It is the code that was accepted last.
+    /// It was accepted last, or it would still do had not a later one been.
     AlreadyUsed,
     /// It is no past code; whether it is a right one is not said.
     NotPast,
@@ -127,7 +128,8 @@ pub struct Outcome {
     pub attempts_remaining: u32,
     /// The end of the lock, when there is one with an end.
     pub locked_until: Option<Time>,
-    /// The audit record; `None` when nothing was evaluated.
+    /// The audit record of an evaluated attempt, or of one that a lock or an inactive
+    /// device kept from being evaluated; `None` when there was nothing to judge.
     pub event: Option<Event>,
 }
 
@@ -204,23 +206,42 @@ struct Bench<'a> {
 impl Bench<'_> {
     /// `Err` is a verdict that counts nothing and leaves no event.
     fn judge(&mut self, ask: &Ask, keys: &impl OpenKeys) -> Result<Ruling, Verdict> {
-        let pending = matches!(self.judged.device.state, State::Pending(_));
+        let (code, second) = self.codes(ask)?;
+        let state = self.judged.device.state;
         match ask {
-            Ask::Confirm(_) if !pending => return Err(Verdict::NotPending),
-            Ask::Confirm(_) => {}
-            _ if self.judged.device.state != State::Active => {
+            Ask::Confirm(_) if !matches!(state, State::Pending(_)) => {
+                return Err(Verdict::NotPending);
+            }
+            Ask::Verify(_) | Ask::Resynchronise(..) | Ask::Explain(_) if state != State::Active => {
                 return Ok(Ruling::because(Verdict::Inactive, "inactive"));
             }
             _ => {}
         }
-        match ask {
-            Ask::Verify(typed) | Ask::Confirm(typed) => self.verify(self.code(*typed)?, keys),
-            Ask::Resynchronise(first, second) => {
-                let codes = (self.code(*first)?, self.code(*second)?);
-                self.resynchronise(&codes.0, &codes.1, keys)
-            }
-            Ask::Explain(typed) => self.explain(&self.code(*typed)?, keys),
+        // Before the key is opened: a locked guard makes right and wrong alike in
+        // everything, time included, because neither is ever computed. It holds for
+        // explanations too: codes of the last steps, searched for free of charge during
+        // a lock, could re-align the device after it.
+        if self.guard.standing(self.now) != Standing::Open {
+            return Ok(Ruling::because(Verdict::Locked, "locked"));
         }
+        let key = keys
+            .open(&self.judged.device)
+            .ok_or(Verdict::KeyUnavailable)?;
+        Ok(match ask {
+            Ask::Verify(_) | Ask::Confirm(_) => self.verify(&key, &code),
+            Ask::Resynchronise(..) => self.resynchronise(&key, &code, &second),
+            Ask::Explain(_) => self.explain(&key, &code),
+        })
+    }
+
+    /// The code, or the two of a resynchronisation (else it twice). Read first: another
+    /// length is a fault of the request, whatever the device's state.
+    fn codes(&self, ask: &Ask) -> Result<(Code, Code), Verdict> {
+        let (first, second) = match *ask {
+            Ask::Verify(typed) | Ask::Confirm(typed) | Ask::Explain(typed) => (typed, typed),
+            Ask::Resynchronise(first, second) => (first, second),
+        };
+        Ok((self.code(first)?, self.code(second)?))
     }
 
     fn code(&self, typed: Typed) -> Result<Code, Verdict> {
@@ -235,37 +256,22 @@ impl Bench<'_> {
         }
     }
 
-    fn key(&self, keys: &impl OpenKeys) -> Result<Secret, Verdict> {
-        keys.open(&self.judged.device)
-            .ok_or(Verdict::KeyUnavailable)
-    }
-
-    fn locked(&self) -> bool {
-        self.guard.standing(self.now) != Standing::Open
-    }
-
     fn fail(&mut self) {
         self.guard.fail(self.now, &self.policy.budget);
         *self.guard_changed = true;
     }
 
-    fn verify(&mut self, code: Code, keys: &impl OpenKeys) -> Result<Ruling, Verdict> {
-        // Before the key is opened: a locked guard makes right and wrong alike in
-        // everything, time included, because neither is ever computed.
-        if self.locked() {
-            return Ok(Ruling::because(Verdict::Locked, "locked"));
-        }
-        let key = self.key(keys)?;
+    fn verify(&mut self, key: &Secret, code: &Code) -> Ruling {
         let device = &self.judged.device;
         let steps = window::acceptable(device, &self.policy, self.now);
-        let found = highest_match(&key, device.algorithm, &code, steps)
+        let found = highest_match(key, device.algorithm, code, steps)
             .and_then(|step| i64::try_from(step).ok());
         match found {
-            Some(step) if step >= self.judged.device.hot.next => Ok(self.accept(step)),
-            Some(step) => Ok(self.repeat(step)),
+            Some(step) if step >= self.judged.device.hot.next => self.accept(step),
+            Some(step) => self.repeat(step),
             None => {
                 self.fail();
-                Ok(Ruling::because(Verdict::Rejected, "wrong"))
+                Ruling::because(Verdict::Rejected, "wrong")
             }
         }
     }
@@ -305,23 +311,14 @@ impl Bench<'_> {
         Ruling::because(Verdict::Rejected, "already used")
     }
 
-    fn resynchronise(
-        &mut self,
-        first: &Code,
-        second: &Code,
-        keys: &impl OpenKeys,
-    ) -> Result<Ruling, Verdict> {
-        if self.locked() {
-            return Ok(Ruling::because(Verdict::Locked, "locked"));
-        }
-        let key = self.key(keys)?;
+    fn resynchronise(&mut self, key: &Secret, first: &Code, second: &Code) -> Ruling {
         let device = &mut self.judged.device;
         let places = window::resynchronisable(device, self.now);
-        let found = consecutive_match(&key, device.algorithm, first, second, places)
+        let found = consecutive_match(key, device.algorithm, first, second, places)
             .and_then(|step| i64::try_from(step).ok());
         let Some(step) = found else {
             self.fail();
-            return Ok(Ruling::because(Verdict::Rejected, "wrong"));
+            return Ruling::because(Verdict::Rejected, "wrong");
         };
         if let Kind::Totp { period } = device.kind {
             let skew = step + 1 - window::current_step(device, self.now);
@@ -329,42 +326,47 @@ impl Bench<'_> {
         }
         device.hot.next = step + 2;
         self.judged.hot_changed = true;
-        Ok(Ruling::plain(Verdict::Resynchronised {
+        Ruling::plain(Verdict::Resynchronised {
             drift_seconds: self.judged.device.hot.drift_ms / 1000,
-        }))
+        })
     }
 
-    fn explain(&mut self, code: &Code, keys: &impl OpenKeys) -> Result<Ruling, Verdict> {
-        let key = self.key(keys)?;
+    fn explain(&mut self, key: &Secret, code: &Code) -> Ruling {
         let device = &self.judged.device;
         let (past, open) = window::explainable(device, &self.policy, self.now);
         // A code that is past *and* could still be accepted is not spoken of.
-        let still_good = highest_match(&key, device.algorithm, code, open).is_some();
-        let was_good = highest_match(&key, device.algorithm, code, past)
+        let still_good = highest_match(key, device.algorithm, code, open).is_some();
+        let was_good = past
+            .and_then(|past| highest_match(key, device.algorithm, code, past))
             .and_then(|step| i64::try_from(step).ok());
         let finding = match was_good {
             Some(step) if !still_good => self.past(step),
             _ => {
                 // Anything else could be a guess at a live code, and costs as much as one.
-                if !self.locked() {
-                    self.fail();
-                }
+                self.fail();
                 Finding::NotPast
             }
         };
-        Ok(Ruling::plain(Verdict::Explained(finding)))
+        Ruling::plain(Verdict::Explained(finding))
     }
 
     fn past(&self, step: i64) -> Finding {
         let device = &self.judged.device;
-        if step + 1 == device.hot.next {
-            return Finding::AlreadyUsed;
-        }
-        let current = match device.kind {
-            Kind::Totp { .. } => window::current_step(device, self.now),
-            Kind::Hotp => device.hot.next,
+        let next = device.hot.next;
+        let (current, open_from) = match device.kind {
+            Kind::Totp { .. } => {
+                let centre = window::device_step(device, self.now);
+                (centre, centre - i64::from(self.policy.window))
+            }
+            Kind::Hotp => (next, next),
         };
-        Finding::ValidStepsAgo(current - step)
+        // A step of the window, or beyond it after a clock stepped back, is past only
+        // because it or a later one was accepted.
+        if step + 1 == next || step >= open_from {
+            Finding::AlreadyUsed
+        } else {
+            Finding::ValidStepsAgo(current - step)
+        }
     }
 
     fn record(&self, ruling: Ruling, attempt: &Attempt) -> Outcome {

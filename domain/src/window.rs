@@ -29,12 +29,21 @@ pub fn current_step(device: &Device, now: Time) -> i64 {
         .unwrap_or(0)
 }
 
+/// The step that the device's own clock is in, as far as its drift has been learnt.
+pub fn device_step(device: &Device, now: Time) -> i64 {
+    let drift = match device.kind {
+        Kind::Totp { period } => whole_steps(&device.hot, period),
+        Kind::Hotp => 0,
+    };
+    current_step(device, now) + drift
+}
+
 /// What a code is compared with: every step of it, whatever was spent. A spent one
 /// is told from a wrong one afterwards, by [`Hot::next`].
 pub fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive<u64> {
     match device.kind {
-        Kind::Totp { period } => {
-            let centre = current_step(device, now) + whole_steps(&device.hot, period);
+        Kind::Totp { .. } => {
+            let centre = device_step(device, now);
             let width = i64::from(policy.window);
             range(centre - width, centre + width)
         }
@@ -43,35 +52,31 @@ pub fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive
     }
 }
 
-/// Where two codes in a row are looked for: the first one's place.
+/// Where two codes in a row are looked for: the first one's place. For TOTP the second
+/// lies within the bound too, so that the drift which follows from it can be kept.
 pub fn resynchronisable(device: &Device, now: Time) -> RangeInclusive<u64> {
     match device.kind {
         Kind::Totp { .. } => {
             let centre = current_step(device, now);
             let low = (centre - TOTP_RESYNC_STEPS).max(device.hot.next);
-            range(low, centre + TOTP_RESYNC_STEPS)
+            range(low, centre + TOTP_RESYNC_STEPS - 1)
         }
         Kind::Hotp => range(device.hot.next, device.hot.next + HOTP_RESYNC_AHEAD),
     }
 }
 
-/// Where a code that can no longer be accepted is looked for, and the first step
-/// beyond it that still can be.
+/// Where a code that can no longer be accepted is looked for (`None` when nothing is past
+/// yet), and where one is that still can be (empty when all of the window is spent).
 pub fn explainable(
     device: &Device,
     policy: &Policy,
     now: Time,
-) -> (RangeInclusive<u64>, RangeInclusive<u64>) {
+) -> (Option<RangeInclusive<u64>>, RangeInclusive<u64>) {
     let open = acceptable(device, policy, now);
     let next = u64::try_from(device.hot.next).unwrap_or(0);
     let first_open = (*open.start()).max(next);
     let back = first_open.saturating_sub(EXPLAIN_BACK.unsigned_abs());
-    // An empty range (start > end) when nothing is past yet.
-    let past = if first_open == 0 {
-        1..=0
-    } else {
-        back..=first_open - 1
-    };
+    let past = first_open.checked_sub(1).map(|last| back..=last);
     (past, first_open..=*open.end())
 }
 
