@@ -10,6 +10,7 @@ use crate::system::SystemClock;
 
 /// Starts logging. Libraries speak from `warn` on, otpd from the configured level.
 pub fn start(log: &Log) {
+    // The PostgreSQL driver would tell the parameters of statements at `debug`.
     let filter = EnvFilter::new(format!("warn,{}", ours(log.level)));
     let json = match log.format {
         LogFormat::Json => true,
@@ -38,7 +39,10 @@ fn ours(level: tracing::Level) -> String {
 struct Utc;
 
 impl FormatTime for Utc {
-    fn format_time(&self, writer: &mut tracing_subscriber::fmt::format::Writer<'_>) -> std::fmt::Result {
+    fn format_time(
+        &self,
+        writer: &mut tracing_subscriber::fmt::format::Writer<'_>,
+    ) -> std::fmt::Result {
         write!(writer, "{}", store::Clock::now(&SystemClock))
     }
 }

@@ -17,6 +17,7 @@ mod tables;
 mod value;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Time;
 
@@ -27,6 +28,9 @@ pub use migrate::schema;
 pub use rate::RateCounters;
 pub use settings::{Settings, Target};
 pub use sqlite::Access;
+pub use tables::audit::{CutTerm, Moment, NewCut, StoredEvent};
+pub use tables::chains::{StoredChain, StoredCut, StoredHead, Unindexed};
+pub use tables::checkpoints::StoredCheckpoint;
 pub use tables::devices::{DevicePage, NewDevice, SealedRow, StoredDevice};
 pub use tables::idempotency::KeptAnswer;
 pub use tables::keys::StoredKey;
@@ -35,6 +39,9 @@ pub use tables::stats::{HourStats, Totals};
 
 use ids::Ids;
 use value::{Row, Value};
+
+/// A database that has not answered by then is away as far as the caller is concerned.
+const LONGEST_READ: Duration = Duration::from_millis(1800);
 
 /// The system of record.
 pub struct Store {
@@ -170,7 +177,21 @@ impl Store {
         }
     }
 
+    /// A read that somebody waits for: answered soon, or not at all.
     async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
+        let rows = self.patient_rows(sql, params);
+        match tokio::time::timeout(LONGEST_READ, rows).await {
+            Ok(rows) => rows,
+            Err(_) => Err(StoreError::gone()),
+        }
+    }
+
+    /// A read over much of the data, which may take as long as the engine lets it.
+    async fn patient_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
         match &self.db {
             Db::Sqlite(db) => db.rows(sql, params).await,
             Db::Postgres(db) => db.rows(sql, params).await,

@@ -47,16 +47,23 @@ impl<K: Eq + Hash + Clone> RateCounters<K> {
     }
 }
 
-/// Forgets sources that have nothing left to remember; if there are none, the one
-/// nearest to that, so that a flood of addresses costs itself its memory first.
-fn make_room<K: Eq + Hash + Clone>(counters: &mut HashMap<K, i64>, now: Time) {
+/// Forgets sources that have nothing left to remember; if most have, the half that is
+/// nearest to that. So a flood of addresses pushes out what it brought itself, and
+/// making room costs one look at each source per many that come in.
+fn make_room<K: Eq + Hash>(counters: &mut HashMap<K, i64>, now: Time) {
     let now_us = now.millis().saturating_mul(1000);
     counters.retain(|_, tat| *tat > now_us);
-    if counters.len() >= MOST_SOURCES / SHARDS {
-        let nearest = counters.iter().min_by_key(|(_, tat)| **tat);
-        if let Some(key) = nearest.map(|(key, _)| key.clone()) {
-            counters.remove(&key);
-        }
+    let half = MOST_SOURCES / SHARDS / 2;
+    if counters.len() > half {
+        let mut tats: Vec<i64> = counters.values().copied().collect();
+        let (_, median, _) = tats.select_nth_unstable(half);
+        let median = *median;
+        let mut spare = counters.len() - half;
+        counters.retain(|_, tat| {
+            let goes = spare > 0 && *tat <= median;
+            spare -= usize::from(goes);
+            !goes
+        });
     }
 }
 
