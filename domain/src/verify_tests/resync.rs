@@ -137,10 +137,10 @@ fn a_counter_is_looked_for_a_hundred_ahead() {
         }
     }
     check(0, 0, true);
-    check(0, 99, true);
+    check(0, 100, true);
     check(0, 101, false);
     check(500, 0, true);
-    check(500, 99, true);
+    check(500, 100, true);
     check(500, 101, false);
     check(500, -1, false);
     check(500, -2, false);
