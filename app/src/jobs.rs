@@ -1,4 +1,4 @@
-//! What the server does by itself: sweeps, sums, sealing anew. Each round is short.
+//! What the server does by itself: sweeps, sums, sealing anew, upkeep of the audit log. Each round is short.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,6 +13,10 @@ use crate::{App, Error};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Rows per batch of a sweep: a short slice between attempts.
 const SLICE: i64 = 200;
+/// Slices of the search index between two looks at whether the server stops, and how
+/// often in a round: a larger backlog is worked off in several.
+const INDEX_SLICES: usize = 50;
+const INDEX_TURNS: usize = 100;
 
 impl App {
     /// Runs the jobs until the token is cancelled. A job that fails is tried again in
@@ -26,7 +30,10 @@ impl App {
         loop {
             tokio::select! {
                 () = stop.cancelled() => break,
-                _ = ticks.tick() => self.round().await,
+                _ = ticks.tick() => {
+                    self.round().await;
+                    self.catch_up(&stop).await;
+                }
             }
         }
         self.last_round().await;
@@ -37,6 +44,8 @@ impl App {
             ("refusals", self.record_refusals().await),
             ("kept answers", self.sweep_answers().await),
             ("pending devices", self.sweep_pending().await),
+            ("retention", self.cut_old_events().await.map(drop)),
+            ("checkpoint", self.checkpoint_when_due().await),
         ];
         for (job, result) in jobs {
             if let Err(error) = result {
@@ -45,9 +54,29 @@ impl App {
         }
     }
 
+    /// Brings the search index of the audit up to date.
+    async fn catch_up(&self, stop: &CancellationToken) {
+        for _ in 0..INDEX_TURNS {
+            if stop.is_cancelled() {
+                return;
+            }
+            match self.index_events(INDEX_SLICES).await {
+                Ok(false) => {}
+                Ok(true) => return,
+                Err(error) => {
+                    tracing::warn!(%error, "the search index is behind and will be tried again");
+                    return;
+                }
+            }
+        }
+    }
+
     async fn last_round(&self) {
         if let Err(error) = self.record_refusals().await {
             tracing::warn!(%error, "the last sums of refused requests are lost");
+        }
+        if let Err(error) = self.checkpoint_when_news().await {
+            tracing::warn!(%error, "no last checkpoint was made");
         }
     }
 

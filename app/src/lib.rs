@@ -1,5 +1,6 @@
 //! The order of things: check, decide, commit, announce. Knows no HTTP, no SQL text, no command line.
 
+pub mod audit;
 mod caller;
 mod context;
 mod devices;
@@ -33,6 +34,7 @@ pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
 pub use keys::{KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
+pub use otp::{Algorithm, Code, Digits, Secret};
 pub use room::{Room, RoomError};
 pub use settings::Settings;
 pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
@@ -58,6 +60,7 @@ pub struct App {
     limits: Limits,
     refusals: Refusals,
     metrics: Arc<Metrics>,
+    audit: audit::Memory,
 }
 
 impl App {
@@ -105,6 +108,7 @@ impl App {
             running: Running::default(),
             refusals: Refusals::default(),
             metrics: Arc::new(Metrics::new()),
+            audit: audit::Memory::default(),
         }
     }
 

@@ -12,7 +12,7 @@ use domain::checkpoint::{hex, unhex};
 
 const INSTANCE: &str = "instance";
 const ROOT: &str = "root";
-const CHECKPOINT: &str = "checkpoint";
+pub(crate) const CHECKPOINT: &str = "checkpoint";
 const ROOT_ID: i64 = 1;
 const CHECKPOINT_ID: i64 = 2;
 

@@ -118,15 +118,6 @@ impl Row {
     pub(crate) fn fixed<const N: usize>(&mut self, place: usize) -> Result<[u8; N], StoreError> {
         self.bytes(place)?.try_into().map_err(|_| wrong(place))
     }
-
-    pub(crate) fn maybe_fixed<const N: usize>(
-        &mut self,
-        place: usize,
-    ) -> Result<Option<[u8; N]>, StoreError> {
-        self.maybe_bytes(place)?
-            .map(|bytes| bytes.try_into().map_err(|_| wrong(place)))
-            .transpose()
-    }
 }
 
 fn wrong(place: usize) -> StoreError {

@@ -1,0 +1,149 @@
+//! Erasure: a user's personal fields go from the log, which stays provable.
+
+use domain::chain::personal_digest;
+use domain::{Action, Event, Personal, Time, UserId};
+use serde::Serialize;
+use store::{Batch, Moment, StoredEvent};
+
+use super::index::personal;
+use crate::context::Context;
+use crate::{App, Error};
+
+/// Events blanked per batch: a short slice between attempts.
+const SLICE: i64 = 100;
+/// Rounds in which a user may still make events while being erased.
+const ROUNDS: usize = 3;
+
+/// What an erasure did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct ErasedEvents {
+    /// Events whose personal fields were removed.
+    pub events: u64,
+}
+
+/// What one look at the log did.
+#[derive(Default)]
+struct Round {
+    blanked: u64,
+    /// Events of the user came after the erasure was recorded.
+    later: bool,
+}
+
+impl App {
+    /// Records the erasure of a user, then removes the personal fields of all their
+    /// events. Best called while the user still has a row: without the name every event
+    /// of the log has to be looked at. May be called again after a failure.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn erase_audit(
+        &self,
+        user: UserId,
+        context: &Context,
+    ) -> Result<ErasedEvents, Error> {
+        let name = self.store.user_name(user).await?;
+        let mut events = 0;
+        for _ in 0..ROUNDS {
+            let mut event = Event::new(Action::UserErased, true, &context.origin());
+            event.user = Some(user);
+            let mut batch = Batch::new();
+            batch.record(event);
+            // First the record, so that at any moment each blank is explained.
+            let at = self.store.commit(batch).await?;
+            let round = match &name {
+                Some(name) => self.blank_indexed(user, name, at).await?,
+                None => self.blank_all(user, at).await?,
+            };
+            events += round.blanked;
+            if !round.later {
+                break;
+            }
+        }
+        Ok(ErasedEvents { events })
+    }
+
+    /// Finds the user's events by the search index, once that is complete.
+    async fn blank_indexed(&self, user: UserId, name: &str, at: Time) -> Result<Round, Error> {
+        while !self.index_events(usize::MAX).await? {}
+        let mut round = Round::default();
+        let terms = self.terms();
+        for term in [terms.user(name), terms.unnamed_user(user.0)] {
+            let mut below = Moment {
+                at: Time::from_millis(i64::MAX),
+                id: i64::MAX,
+            };
+            let from = Time::from_millis(i64::MIN);
+            loop {
+                let page = self.store.events_by_term(term, below, from, SLICE).await?;
+                let Some(last) = page.last() else { break };
+                below = super::search::moment(last);
+                self.blank(user, at, page, &mut round).await?;
+            }
+        }
+        Ok(round)
+    }
+
+    /// Looks at every event.
+    async fn blank_all(&self, user: UserId, at: Time) -> Result<Round, Error> {
+        let mut round = Round::default();
+        for chain in self.store.chains().await? {
+            let Some(row) = chain.head else { continue };
+            let mut after = chain.cut.map_or(0, |cut| cut.head.seq);
+            loop {
+                let page = self.store.events_up(chain.id, after, row.head.seq, SLICE);
+                let page = page.await?;
+                let Some(last) = page.last() else { break };
+                after = last.seq;
+                self.blank(user, at, page, &mut round).await?;
+            }
+        }
+        Ok(round)
+    }
+
+    /// Blanks those of the events that are the user's and tell anything.
+    async fn blank(
+        &self,
+        user: UserId,
+        at: Time,
+        events: Vec<StoredEvent>,
+        round: &mut Round,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        let mut count = 0;
+        for event in events {
+            // The record of an erasure tells of the one who ordered it.
+            let kept = event.action == Action::UserErased.as_str();
+            if event.user != Some(user.0) || kept || personal(&event) == Personal::default() {
+                continue;
+            }
+            let (Some(text), Some(salt)) = (&event.personal, event.salt) else {
+                continue;
+            };
+            if event.at > at {
+                round.later = true;
+                continue;
+            }
+            batch.blank_event(event.id, salt, personal_digest(&salt, text));
+            for term in self.personal_terms(&event) {
+                batch.delete_term(term, event.at, event.id);
+            }
+            count += 1;
+        }
+        if count > 0 {
+            self.store.commit(batch).await?;
+            round.blanked += count;
+        }
+        Ok(())
+    }
+
+    /// The terms that an event is not to be found by any more.
+    fn personal_terms(&self, event: &StoredEvent) -> Vec<i64> {
+        let terms = self.terms();
+        let personal = personal(event);
+        let mut gone: Vec<i64> = Vec::with_capacity(3);
+        gone.extend(personal.device_id.as_deref().map(|name| terms.device(name)));
+        gone.extend(personal.user_id.as_deref().map(|name| terms.user(name)));
+        gone.extend(event.user.map(|id| terms.unnamed_user(id)));
+        gone
+    }
+}
