@@ -8,6 +8,7 @@ use domain::{Scope, Scopes, Time};
 use store::StoredKey;
 use vault::same_hash;
 
+use crate::limits::Source;
 use crate::{App, Error};
 
 /// The caller of an operation. Knows no HTTP, so another front can stand beside `web`.
@@ -143,8 +144,10 @@ impl App {
         }
         let stored = self.store.api_key(key.id).await?;
         let stored = stored.ok_or(Error::Unauthenticated)?;
-        let alive =
-            stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| end > now);
+        let alive = stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| end > now);
+        if !alive {
+            self.keys.forget(key.id);
+        }
         if !same_hash(&stored.hash, &hash) || !alive {
             return Err(Error::Unauthenticated);
         }
@@ -165,16 +168,46 @@ impl App {
         Ok(caller)
     }
 
-    /// Whether a credential is remembered as valid: such a caller is let through
-    /// even when its address has used up its failures.
-    pub fn is_known(&self, bearer: &str) -> bool {
-        if self.environment_caller(bearer).is_some() {
-            return true;
+    /// The caller behind what a client sent as its credential, or a counted failure of
+    /// its source. One that is remembered is let through even when its address has used
+    /// up its failures, so that a stranger behind the same address locks nobody out.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::RateLimited`], or that the key cannot be
+    /// read.
+    pub async fn identify(
+        &self,
+        bearer: Option<&str>,
+        freshness: Freshness,
+        source: Source,
+    ) -> Result<Arc<Caller>, Error> {
+        let remembered = bearer.and_then(|bearer| self.remembered(bearer));
+        if let Some(caller) = &remembered
+            && freshness == Freshness::CheckedInBatch
+        {
+            return Ok(Arc::clone(caller));
         }
-        ApiKeyRef::parse(bearer).is_some_and(|key| {
-            let hash = self.room.root.hash_api_key(key.secret);
-            self.keys.get(key.id, &hash, self.clock.now()).is_some()
-        })
+        if remembered.is_none() {
+            self.admit(source)?;
+        }
+        let found = match bearer {
+            Some(bearer) => self.authenticate(bearer, freshness).await,
+            None => Err(Error::Unauthenticated),
+        };
+        if let Err(Error::Unauthenticated) = found {
+            self.count_failure(source);
+        }
+        found
+    }
+
+    /// The caller behind a credential that is known to have been valid a moment ago.
+    fn remembered(&self, bearer: &str) -> Option<Arc<Caller>> {
+        if let Some(caller) = self.environment_caller(bearer) {
+            return Some(caller);
+        }
+        let key = ApiKeyRef::parse(bearer)?;
+        let hash = self.room.root.hash_api_key(key.secret);
+        self.keys.get(key.id, &hash, self.clock.now())
     }
 
     fn environment_caller(&self, bearer: &str) -> Option<Arc<Caller>> {

@@ -175,7 +175,7 @@ impl App {
         context: &Context,
         registration: &Registration,
     ) -> Result<Reply<Registered>, Error> {
-        self.once(context, async |turn| {
+        self.once(context, move |turn| async move {
             for _ in 0..TRIES {
                 if let Some(done) = self.try_register(context, registration, turn).await? {
                     return Ok(done);
@@ -191,7 +191,7 @@ impl App {
         &self,
         context: &Context,
         wanted: &Registration,
-        turn: &Turn<'_>,
+        turn: Turn<'_>,
     ) -> Result<Option<Registered>, Error> {
         let now = self.store.now().await?;
         let mut batch = Batch::new();
@@ -366,7 +366,7 @@ impl App {
         context: &Context,
         name: &DeviceName,
     ) -> Result<Reply<Deactivated>, Error> {
-        self.once(context, async |turn| {
+        self.once(context, move |turn| async move {
             for _ in 0..TRIES {
                 let now = self.store.now().await?;
                 let found = self.live_device(name, now).await?;
@@ -427,7 +427,7 @@ impl App {
         if !self.settings.test_codes() {
             return Err(Error::NotFound);
         }
-        self.once(context, async |turn| {
+        self.once(context, move |turn| async move {
             let now = self.store.now().await?;
             let found = self.live_device(name, now).await?;
             if !found.test {

@@ -49,23 +49,38 @@ const VERIFICATION_MS: i64 = 60_000;
 pub(crate) struct Running(Mutex<HashSet<[u8; 32]>>);
 
 /// One request's turn at a change: with a key, its answer is committed with it.
+#[derive(Clone, Copy)]
 pub(crate) struct Turn<'a> {
     app: &'a App,
     key: Option<Key<'a>>,
 }
 
+#[derive(Clone, Copy)]
 struct Key<'a> {
     header: &'a str,
     id: [u8; 32],
     fingerprint: [u8; 32],
 }
 
-impl Drop for Turn<'_> {
-    fn drop(&mut self) {
-        if let Some(key) = &self.key {
-            let mut running = lock(&self.app.running);
-            running.remove(&key.id);
+/// Keeps others with the same key waiting as long as it lives.
+struct Alone<'a> {
+    running: &'a Running,
+    id: [u8; 32],
+}
+
+impl<'a> Alone<'a> {
+    fn take(running: &'a Running, id: [u8; 32]) -> Result<Self, Error> {
+        if lock(running).insert(id) {
+            Ok(Self { running, id })
+        } else {
+            Err(Error::IdempotencyRunning)
         }
+    }
+}
+
+impl Drop for Alone<'_> {
+    fn drop(&mut self) {
+        lock(self.running).remove(&self.id);
     }
 }
 
@@ -84,18 +99,23 @@ enum Stored<'a> {
 impl App {
     /// Runs `operation` at most once per idempotency key. The operation gets its turn
     /// and commits through it.
-    pub(crate) async fn once<T, F>(&self, context: &Context, operation: F) -> Result<Reply<T>, Error>
+    pub(crate) async fn once<'a, T, F, Fut>(
+        &'a self,
+        context: &'a Context,
+        operation: F,
+    ) -> Result<Reply<T>, Error>
     where
         T: Serialize,
-        F: AsyncFn(&Turn<'_>) -> Result<T, Error>,
+        F: Fn(Turn<'a>) -> Fut,
+        Fut: Future<Output = Result<T, Error>>,
     {
         // A second round only when another node kept an answer in between.
         for _ in 0..2 {
-            let turn = match self.begin(context).await? {
+            let (turn, _alone) = match self.begin(context).await? {
                 Begun::Replay(kept) => return kept,
-                Begun::Turn(turn) => turn,
+                Begun::Turn(turn, alone) => (turn, alone),
             };
-            match operation(&turn).await {
+            match operation(turn).await {
                 Ok(answer) => return Ok(Reply::Fresh(answer)),
                 Err(Error::IdempotencyRunning) => {}
                 Err(error) => return turn.keep_error(error).await.map(Reply::Fresh),
@@ -106,15 +126,14 @@ impl App {
 
     async fn begin<'a, T>(&'a self, context: &'a Context) -> Result<Begun<'a, T>, Error> {
         let Some(repeatable) = &context.repeatable else {
-            return Ok(Begun::Turn(Turn {
+            let turn = Turn {
                 app: self,
                 key: None,
-            }));
+            };
+            return Ok(Begun::Turn(turn, None));
         };
         let (id, fingerprint) = self.hashes(context, repeatable);
-        if !lock(&self.running).insert(id) {
-            return Err(Error::IdempotencyRunning);
-        }
+        let alone = Alone::take(&self.running, id)?;
         let turn = Turn {
             app: self,
             key: Some(Key {
@@ -125,7 +144,7 @@ impl App {
         };
         let now = self.store.now().await?;
         let Some(kept) = self.store.kept_answer(&id, now).await? else {
-            return Ok(Begun::Turn(turn));
+            return Ok(Begun::Turn(turn, Some(alone)));
         };
         if kept.fingerprint != fingerprint {
             return Err(Error::IdempotencyReused);
@@ -159,7 +178,7 @@ impl App {
 }
 
 enum Begun<'a, T> {
-    Turn(Turn<'a>),
+    Turn(Turn<'a>, Option<Alone<'a>>),
     Replay(Result<Reply<T>, Error>),
 }
 

@@ -79,7 +79,7 @@ impl App {
         if !context.caller.scopes().covers(&new.scopes) {
             return Err(Error::ScopeTooWide);
         }
-        self.once(context, async |turn| {
+        self.once(context, move |turn| async move {
             let now = self.store.now().await?;
             let (stored, made) = self.fresh_key(context, new, now);
             let mut batch = Batch::new();

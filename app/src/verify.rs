@@ -3,7 +3,7 @@
 use domain::verify::{Ask, Attempt, Finding, Typed, Verdict};
 use domain::{DeviceName, Time};
 use serde::Serialize;
-use store::{Answer, Submission};
+use store::{Answer, StoreError, Submission};
 
 use crate::context::Context;
 use crate::{App, Error};
@@ -111,7 +111,7 @@ impl App {
         };
         Ok(Resynchronisation {
             resynchronised: drift_seconds.is_some(),
-            reason: reason(&answer.verdict, "/otp")?,
+            reason: reason(&answer, "/otp")?,
             retry_after: retry_after(&answer),
             drift_seconds,
             replayed: answer.replayed,
@@ -133,7 +133,7 @@ impl App {
             Verdict::Explained(Finding::ValidStepsAgo(steps)) => ("valid_steps_ago", Some(steps)),
             Verdict::Explained(Finding::AlreadyUsed) => ("already_used", None),
             Verdict::Explained(Finding::NotPast) => ("not_past", None),
-            ref verdict => (reason(verdict, "/otp")?.unwrap_or("inactive"), None),
+            _ => (reason(&answer, "/otp")?.unwrap_or("inactive"), None),
         };
         Ok(Explanation {
             finding,
@@ -156,6 +156,11 @@ impl App {
         let answer = self.store.attempt(submission).await;
         answer.map_err(|error| {
             self.metrics.failed(&error);
+            if let (StoreError::CallerRevoked, Some(id)) = (&error, context.caller.key_id()) {
+                // Revoked by another node: from now on it is looked up, and its
+                // attempts count as failures of their address.
+                self.keys.forget(&id);
+            }
             Error::from(error)
         })
     }
@@ -164,7 +169,7 @@ impl App {
 fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
     Ok(Verification {
         valid: matches!(answer.verdict, Verdict::Accepted { .. }),
-        reason: reason(&answer.verdict, pointer)?,
+        reason: reason(answer, pointer)?,
         retry_after: retry_after(answer),
         attempts_remaining: answer.attempts_remaining,
         replayed: answer.replayed,
@@ -172,9 +177,18 @@ fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
 }
 
 /// The word of the contract, `None` for a success.
-fn reason(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error> {
+fn reason(answer: &Answer, pointer: &str) -> Result<Option<&'static str>, Error> {
+    word(&answer.verdict, pointer).map_err(|error| match answer.replayed {
+        true => Error::Replayed(Box::new(error)),
+        false => error,
+    })
+}
+
+fn word(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error> {
     match verdict {
-        Verdict::Accepted { .. } | Verdict::Resynchronised { .. } | Verdict::Explained(_) => Ok(None),
+        Verdict::Accepted { .. } | Verdict::Resynchronised { .. } | Verdict::Explained(_) => {
+            Ok(None)
+        }
         Verdict::Rejected => Ok(Some("rejected")),
         Verdict::Locked => Ok(Some("locked")),
         Verdict::Inactive => Ok(Some("inactive")),

@@ -1,0 +1,107 @@
+//! Whether the server lives, and whether it can do its work: for people, monitors and orchestrators.
+
+use std::sync::Arc;
+
+use app::{Health, Readiness};
+use axum::body::Body;
+use axum::http::{Response, StatusCode};
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::answer::{JSON, Outcome, Output, json, typed};
+use crate::front::Front;
+use crate::schema::{member, object, text, words};
+
+const OK: &str = r#"{"status":"ok"}"#;
+
+/// The full answer.
+pub(crate) struct Report(Readiness, Health);
+
+pub(crate) async fn health(front: Arc<Front>) -> Outcome<Report> {
+    let (readiness, health) = front.app.health().await;
+    Ok(Report(readiness, health))
+}
+
+/// The process runs.
+pub(crate) struct Alive;
+
+/// Touches nothing: as long as this is answered, a restart would not help.
+pub(crate) async fn alive(_front: Arc<Front>) -> Outcome<Alive> {
+    Ok(Alive)
+}
+
+/// The status in one word.
+pub(crate) struct Word(Readiness);
+
+pub(crate) async fn ready(front: Arc<Front>) -> Outcome<Word> {
+    let (readiness, _) = front.app.health().await;
+    Ok(Word(readiness))
+}
+
+const EITHER: &[StatusCode] = &[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
+
+fn status(readiness: Readiness) -> StatusCode {
+    match readiness {
+        Readiness::Ready => StatusCode::OK,
+        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+    }
+}
+
+impl Output for Report {
+    const STATUSES: &'static [StatusCode] = EITHER;
+
+    fn schema() -> RefOr<Schema> {
+        let database = member(
+            "database",
+            words(["ok", "unavailable"]),
+            "The system of record.",
+        );
+        let states = words(["ok", "degraded", "unavailable"]);
+        object(vec![
+            member("status", states, "The whole."),
+            member("version", text(), "The version of the server."),
+            member("checks", object(vec![database]), "Each dependency."),
+        ])
+        .into()
+    }
+
+    fn into_response(self) -> Outcome<Response<Body>> {
+        let mut response = json(&self.1)?;
+        *response.status_mut() = status(self.0);
+        Ok(response)
+    }
+}
+
+fn word_schema() -> RefOr<Schema> {
+    let states = words(["ok", "unavailable"]);
+    object(vec![member("status", states, "The answer.")]).into()
+}
+
+impl Output for Word {
+    const STATUSES: &'static [StatusCode] = EITHER;
+
+    fn schema() -> RefOr<Schema> {
+        word_schema()
+    }
+
+    fn into_response(self) -> Outcome<Response<Body>> {
+        let word = match self.0 {
+            Readiness::Ready => OK,
+            Readiness::NotReady => r#"{"status":"unavailable"}"#,
+        };
+        let mut response = typed(JSON, Body::from(word));
+        *response.status_mut() = status(self.0);
+        Ok(response)
+    }
+}
+
+impl Output for Alive {
+    const STATUSES: &'static [StatusCode] = &[StatusCode::OK];
+
+    fn schema() -> RefOr<Schema> {
+        word_schema()
+    }
+
+    fn into_response(self) -> Outcome<Response<Body>> {
+        Ok(typed(JSON, Body::from(OK)))
+    }
+}

@@ -1,0 +1,9 @@
+//! The handlers, one file per resource, each with what it reads and the shapes of its answers.
+
+pub(crate) mod devices;
+pub(crate) mod health;
+pub(crate) mod keys;
+pub(crate) mod metrics;
+mod registration;
+pub(crate) mod stats;
+pub(crate) mod verify;

@@ -1,0 +1,137 @@
+//! One request from its headers to its answer: who asks, what they say, what they are told.
+//!
+//! Everything that holds for all calls is said here, inside the one future that a
+//! handler needs anyway: there is no layer around the routes that would cost each
+//! request another allocation.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use axum::http::request::Parts;
+use axum::http::{Method, Response};
+
+use crate::allowed::{Allowed, Need, repeatable};
+use crate::answer::{Outcome, Output};
+use crate::body;
+use crate::front::{Front, has_envelope};
+use crate::input::{Fields, Given, Input};
+use crate::request_id::RequestId;
+
+/// What is known of a route before any request.
+#[derive(Clone, Copy)]
+pub(crate) struct Facts {
+    /// The path has variable parts.
+    pub(crate) has_parts: bool,
+    /// The call makes no sense without a body.
+    pub(crate) needs_body: bool,
+}
+
+/// Serves a call that needs a credential.
+pub(crate) async fn serve<N, I, O, F, Fut>(
+    front: Arc<Front>,
+    request: Request,
+    facts: Facts,
+    handler: F,
+) -> Response<Body>
+where
+    N: Need,
+    I: Input,
+    O: Output,
+    F: Fn(Allowed<N>, I) -> Fut,
+    Fut: Future<Output = Outcome<O>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let request_id = front.request_id(&parts.headers);
+    let result = async {
+        let mut call = Allowed::check(&front, &parts, &request_id).await?;
+        let input = read(&mut call, &mut parts, body, facts).await?;
+        handler(call, input).await?.into_response()
+    };
+    let result = result.await;
+    front.finish(&request_id, has_envelope(parts.uri.path()), result)
+}
+
+/// Serves a call that anybody may make.
+pub(crate) async fn serve_open<O, F, Fut>(
+    front: Arc<Front>,
+    request: Request,
+    handler: F,
+) -> Response<Body>
+where
+    O: Output,
+    F: Fn(Arc<Front>) -> Fut,
+    Fut: Future<Output = Outcome<O>>,
+{
+    let request_id = front.request_id(request.headers());
+    let output = handler(Arc::clone(&front)).await;
+    let result = output.and_then(Output::into_response);
+    front.finish(&request_id, false, result)
+}
+
+/// Answers a request that no handler takes, or whose answer is ready.
+pub(crate) fn settle(
+    front: &Front,
+    request: &Request,
+    result: Outcome<Response<Body>>,
+) -> Response<Body> {
+    let request_id: RequestId = front.request_id(request.headers());
+    front.finish(&request_id, has_envelope(request.uri().path()), result)
+}
+
+/// Reads what the request says, and notes whether it may be a repetition.
+async fn read<N: Need, I: Input>(
+    call: &mut Allowed<N>,
+    parts: &mut Parts,
+    body: Body,
+    facts: Facts,
+) -> Outcome<I> {
+    let mut faults = Vec::new();
+    let body = if parts.method == Method::POST {
+        let body = body::read(&parts.headers, body).await?;
+        match repeatable(parts, &body) {
+            Ok(found) => call.context.repeatable = found,
+            Err(fault) => faults.push(fault),
+        }
+        body
+    } else {
+        // Other methods take none; whatever came is left unread.
+        axum::body::Bytes::new()
+    };
+    if faults.is_empty()
+        && parts.uri.query().is_none()
+        && let Some(input) = I::quick(&body)
+    {
+        return Ok(input);
+    }
+    let given = Given {
+        path: path_parts(parts, facts).await,
+        query: query_pairs(parts)?,
+        body: &body,
+        faults,
+    };
+    let mut fields = Fields::of(given, facts.needs_body, call.app().settings())?;
+    let input = I::read(&mut fields);
+    Ok(fields.finish(input)?)
+}
+
+/// The variable parts of the path, decoded; a part that is not UTF-8 is left out.
+async fn path_parts(parts: &mut Parts, facts: Facts) -> Vec<(String, String)> {
+    if !facts.has_parts {
+        return Vec::new();
+    }
+    let Ok(found) = RawPathParams::from_request_parts(parts, &()).await else {
+        return Vec::new();
+    };
+    let pair = |(name, value): (&str, &str)| (name.to_owned(), value.to_owned());
+    found.iter().map(pair).collect()
+}
+
+fn query_pairs(parts: &Parts) -> Outcome<Vec<(String, String)>> {
+    if parts.uri.query().is_none_or(str::is_empty) {
+        return Ok(Vec::new());
+    }
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
+    let unreadable = |_| app::Error::invalid("?", "The query cannot be read.");
+    Ok(pairs.map_err(unreadable)?.0)
+}

@@ -1,0 +1,84 @@
+//! The whole API: every route with its handler, in one list that makes router and OpenAPI document.
+
+use std::sync::Arc;
+
+use app::App;
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::Method;
+use utoipa::openapi::OpenApi;
+
+use crate::api::{devices, health, keys, metrics, stats, verify};
+use crate::endpoint::settle;
+use crate::front::{Front, Random, Settings};
+use crate::problem::Problem::{
+    DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NotATestDevice, ScopeTooWide,
+    TooManyDevices,
+};
+use crate::refusal::Refusal;
+use crate::table::Table;
+use crate::transport::TransportStats;
+use crate::{docs, openapi as document};
+
+const GET: Method = Method::GET;
+const POST: Method = Method::POST;
+const DELETE: Method = Method::DELETE;
+
+/// Every route. `test_codes` is true where the codes of test devices may be read.
+#[rustfmt::skip] // Read as a table: one line per route.
+fn table(test_codes: bool) -> Table {
+    Table::default()
+        .tag("Service")
+        .open("/health", health::health, "Whether the server can do its work")
+        .open("/livez", health::alive, "Whether the process runs")
+        .open("/readyz", health::ready, "Whether requests should be sent here")
+        .call(GET, "/metrics", metrics::metrics, "All metrics, as OpenMetrics text", &[])
+        .tag("Devices")
+        .call(POST, "/api/v1/devices/register", devices::register, "Register a device", &[DeviceExists, TooManyDevices])
+        .call(GET, "/api/v1/devices", devices::list, "List devices, newest first", &[])
+        .call(GET, "/api/v1/devices/{device_id}", devices::show, "Look at a device", &[DeviceNotFound])
+        .call(DELETE, "/api/v1/devices/{device_id}", devices::remove, "Remove a device and its key", &[DeviceNotFound])
+        .call(POST, "/api/v1/devices/{device_id}/confirm", verify::confirm, "Put a pending device in force", &[DeviceNotFound, DeviceNotPending])
+        .call(POST, "/api/v1/devices/{device_id}/deactivate", devices::deactivate, "Deactivate a device for good", &[DeviceNotFound])
+        .call(POST, "/api/v1/devices/{device_id}/resync", verify::resynchronise, "Re-align a device by two codes", &[DeviceNotFound])
+        .tag("Codes")
+        .call(POST, "/api/v1/otp/verify", verify::verify, "Verify a code", &[DeviceNotFound])
+        .call(POST, "/api/v1/otp/explain", verify::explain, "Say why a code was not accepted", &[DeviceNotFound])
+        .only_if(test_codes, |table| {
+            table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
+        })
+        .tag("Operation")
+        .call(GET, "/api/v1/stats", stats::stats, "Statistics by hour or day", &[])
+        .call(GET, "/api/v1/keys", keys::list, "List API keys", &[])
+        .call(POST, "/api/v1/keys", keys::make, "Make an API key", &[ScopeTooWide])
+        .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound])
+}
+
+/// The server's routes over an application. `random` fills a buffer with random bytes,
+/// for request ids.
+pub fn router(
+    app: Arc<App>,
+    settings: Settings,
+    stats: Arc<TransportStats>,
+    random: Random,
+) -> Router {
+    let table = table(app.settings().test_codes());
+    let mut router = table.router;
+    if settings.serves_docs() {
+        router = router.merge(docs::router());
+    }
+    let front = Arc::new(Front::new(app, &settings, stats, random));
+    router
+        .fallback(async |State(front): State<Arc<Front>>, request: Request| {
+            settle(&front, &request, Err(Refusal::NoRoute))
+        })
+        .method_not_allowed_fallback(async |State(front): State<Arc<Front>>, request: Request| {
+            settle(&front, &request, Err(Refusal::Method))
+        })
+        .with_state(front)
+}
+
+/// The OpenAPI document of everything there may be.
+pub fn openapi() -> OpenApi {
+    document::of(table(true).operations)
+}

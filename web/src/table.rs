@@ -1,0 +1,142 @@
+//! The list of routes: one entry gives both the route and its description, so they cannot differ.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::{Method, StatusCode};
+use axum::routing::{MethodFilter, on};
+use domain::Scope;
+use utoipa::openapi::{RefOr, Schema};
+
+use crate::allowed::{Allowed, Need};
+use crate::answer::{Outcome, Output};
+use crate::endpoint::{self, Facts};
+use crate::front::Front;
+use crate::input::{Description, Fields, Input};
+use crate::problem::Problem;
+
+/// A description of one route.
+pub(crate) struct Operation {
+    pub(crate) method: Method,
+    pub(crate) path: &'static str,
+    pub(crate) tag: &'static str,
+    /// A few words for people.
+    pub(crate) summary: &'static str,
+    /// `None` when anybody may call.
+    pub(crate) scope: Option<Scope>,
+    pub(crate) input: Description,
+    pub(crate) statuses: &'static [StatusCode],
+    pub(crate) media_type: &'static str,
+    pub(crate) schema: RefOr<Schema>,
+    pub(crate) shapes: Vec<(&'static str, Schema)>,
+    /// Problems of this call beyond those of all calls of its kind.
+    pub(crate) problems: &'static [Problem],
+}
+
+/// The routes so far.
+#[derive(Default)]
+pub(crate) struct Table {
+    pub(crate) router: Router<Arc<Front>>,
+    pub(crate) operations: Vec<Operation>,
+    tag: &'static str,
+}
+
+impl Table {
+    /// What follows belongs together under this heading.
+    pub(crate) fn tag(mut self, tag: &'static str) -> Self {
+        self.tag = tag;
+        self
+    }
+
+    /// Adds `routes` only if `condition` holds: elsewhere there is nothing at their paths.
+    pub(crate) fn only_if(self, condition: bool, routes: impl FnOnce(Self) -> Self) -> Self {
+        if condition { routes(self) } else { self }
+    }
+
+    /// `GET` for anybody.
+    pub(crate) fn open<O, F, Fut>(
+        mut self,
+        path: &'static str,
+        handler: F,
+        summary: &'static str,
+    ) -> Self
+    where
+        O: Output + 'static,
+        F: Fn(Arc<Front>) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let serve = move |State(front): State<Arc<Front>>, request: Request| {
+            endpoint::serve_open(front, request, handler)
+        };
+        self.router = self.router.route(path, on(MethodFilter::GET, serve));
+        let input = Description::default();
+        self.operations.push(Operation {
+            tag: self.tag,
+            ..operation::<O>(Method::GET, path, summary, None, input, &[])
+        });
+        self
+    }
+
+    /// A call that needs a scope.
+    pub(crate) fn call<N, I, O, F, Fut>(
+        mut self,
+        method: Method,
+        path: &'static str,
+        handler: F,
+        summary: &'static str,
+        problems: &'static [Problem],
+    ) -> Self
+    where
+        N: Need,
+        I: Input,
+        O: Output + 'static,
+        F: Fn(Allowed<N>, I) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let input = Fields::describe(|fields| {
+            I::read(fields);
+        });
+        let facts = Facts {
+            has_parts: path.contains('{'),
+            needs_body: input.needs_body(),
+        };
+        let serve = move |State(front): State<Arc<Front>>, request: Request| {
+            endpoint::serve(front, request, facts, handler)
+        };
+        let filter = match method {
+            Method::POST => MethodFilter::POST,
+            Method::DELETE => MethodFilter::DELETE,
+            _ => MethodFilter::GET,
+        };
+        self.router = self.router.route(path, on(filter, serve));
+        self.operations.push(Operation {
+            tag: self.tag,
+            ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
+        });
+        self
+    }
+}
+
+fn operation<O: Output>(
+    method: Method,
+    path: &'static str,
+    summary: &'static str,
+    scope: Option<Scope>,
+    input: Description,
+    problems: &'static [Problem],
+) -> Operation {
+    Operation {
+        method,
+        path,
+        tag: "",
+        summary,
+        scope,
+        input,
+        statuses: O::STATUSES,
+        media_type: O::MEDIA_TYPE,
+        schema: O::schema(),
+        shapes: O::shapes(),
+        problems,
+    }
+}
