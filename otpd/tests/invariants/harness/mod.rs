@@ -1,0 +1,31 @@
+//! What the invariant tests stand on: servers, databases, clients, codes and time, all from outside.
+
+pub(crate) mod database;
+pub(crate) mod devices;
+pub(crate) mod http;
+pub(crate) mod own_postgres;
+pub(crate) mod random;
+pub(crate) mod server;
+pub(crate) mod surroundings;
+
+pub(crate) use database::{Database, Engine};
+pub(crate) use devices::Device;
+pub(crate) use http::{Answer, Client, at_once};
+pub(crate) use random::Random;
+pub(crate) use server::{ADMIN_KEY, MASTER_SECRET, Node, Server};
+
+/// Runs one check on both engines, as two tests.
+macro_rules! on_both {
+    ($check:ident: $sqlite:ident, $postgresql:ident) => {
+        #[test]
+        fn $sqlite() {
+            $check($crate::harness::Engine::Sqlite);
+        }
+
+        #[test]
+        fn $postgresql() {
+            $check($crate::harness::Engine::Postgres);
+        }
+    };
+}
+pub(crate) use on_both;

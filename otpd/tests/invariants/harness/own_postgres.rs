@@ -1,0 +1,212 @@
+//! A PostgreSQL server of one test's own, that it may stop, freeze and start again.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use super::database::try_simple_query;
+use super::server::signal;
+use super::surroundings::until;
+
+/// How long it may take until it answers.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Runs a server until standard input is closed, which the kernel does when the test ends
+/// in any way, then stops it without a checkpoint, as a crash would.
+const KEEPER: &str = r#"
+trap '' HUP INT TERM
+"$@" >>log 2>&1 & server=$!
+echo "$server"
+read -r _
+kill -QUIT "$server"; kill -CONT "$server" 2>/dev/null
+wait "$server"
+"#;
+
+/// The server, running or not; dropping it stops it and removes its folder.
+pub(crate) struct OwnPostgres {
+    folder: TempDir,
+    programs: PathBuf,
+    /// The words that put a command under an account that PostgreSQL accepts.
+    account: Vec<&'static str>,
+    port: u16,
+    running: Option<Running>,
+}
+
+struct Running {
+    keeper: Child,
+    pid: u32,
+}
+
+impl OwnPostgres {
+    /// Makes one and starts it.
+    pub(crate) fn new() -> Self {
+        let folder = tempfile::Builder::new()
+            .prefix("otpd-own-postgres-")
+            .permissions(fs::Permissions::from_mode(0o700))
+            .tempdir()
+            .expect("a folder");
+        let free = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let mut server = Self {
+            account: account(folder.path()),
+            folder,
+            programs: programs(),
+            port: free.local_addr().expect("an address").port(),
+            running: None,
+        };
+        drop(free);
+        let made = server
+            .command("initdb")
+            .args(["--pgdata=data", "--username=postgres", "--auth=trust"])
+            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
+            .output()
+            .expect("initdb runs");
+        assert!(made.status.success(), "{made:?}");
+        server.start();
+        server
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let program = self.programs.join(program);
+        let mut command = match self.account.split_first() {
+            None => Command::new(program),
+            Some((first, rest)) => {
+                let mut command = Command::new(first);
+                command.args(rest).arg(program);
+                command
+            }
+        };
+        command.current_dir(self.folder.path());
+        command
+    }
+
+    /// Its address, as its superuser.
+    pub(crate) fn url(&self) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+    }
+
+    /// Starts it and waits until it answers.
+    pub(crate) fn start(&mut self) {
+        let server = self.command("postgres");
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "sh"])
+            .arg(server.get_program())
+            .args(server.get_args())
+            .args(["-D", "data", "-p", &self.port.to_string()])
+            .args(["-c", "listen_addresses=127.0.0.1"])
+            .args(["-c", "unix_socket_directories="])
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .expect("a shell");
+        let mut line = String::new();
+        let said = keeper.stdout.take().expect("piped");
+        BufReader::new(said).read_line(&mut line).expect("a line");
+        let pid = line.trim().parse().expect("a process number");
+        self.running = Some(Running { keeper, pid });
+        let url = self.url();
+        let answered = until(START_LIMIT, || try_simple_query(&url, "SELECT 1").ok());
+        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        assert!(answered.is_some(), "no answer; its log:\n{log}");
+    }
+
+    /// Stops it as a crash would (`pg_ctl stop -m immediate`).
+    pub(crate) fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            drop(running.keeper.stdin.take());
+            let _ = running.keeper.wait();
+        }
+    }
+
+    /// Stops the world for all of its processes: connections stay open, nothing answers.
+    pub(crate) fn freeze(&self) -> Frozen {
+        let pid = self.running.as_ref().expect("a running server").pid;
+        signal("STOP", pid);
+        // The parent first, so that no child is born in between.
+        let mut pids = children(pid);
+        pids.push(pid);
+        for pid in &pids {
+            signal("STOP", *pid);
+        }
+        Frozen(pids)
+    }
+}
+
+impl Drop for OwnPostgres {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// A frozen server; dropping it lets the server go on.
+pub(crate) struct Frozen(Vec<u32>);
+
+impl Drop for Frozen {
+    fn drop(&mut self) {
+        for pid in &self.0 {
+            // One that has ended meanwhile needs no signal.
+            let _ = Command::new("kill")
+                .args(["-CONT", &pid.to_string()])
+                .stderr(Stdio::null())
+                .status();
+        }
+    }
+}
+
+/// The processes whose parent is `pid`.
+fn children(pid: u32) -> Vec<u32> {
+    let parent_of = |child: u32| -> Option<u32> {
+        let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
+        // The second field is a name in parentheses and may hold anything.
+        let rest = stat.rsplit_once(')')?.1;
+        rest.split_whitespace().nth(1)?.parse().ok()
+    };
+    let all = fs::read_dir("/proc").expect("/proc").flatten();
+    let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    all.filter(|child| parent_of(*child) == Some(pid)).collect()
+}
+
+/// The folder of the newest set of server programs.
+fn programs() -> PathBuf {
+    let asked = Command::new("pg_config").arg("--bindir").output();
+    let asked = asked.ok().filter(|output| output.status.success());
+    let asked = asked.map(|output| String::from_utf8_lossy(&output.stdout).trim().into());
+    let packages = fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
+    let mut packaged: Vec<PathBuf> = packages
+        .flatten()
+        .map(|entry| entry.path().join("bin"))
+        .collect();
+    packaged.sort_by_key(|folder| {
+        let version = folder.parent().and_then(Path::file_name);
+        let version = version.and_then(|name| name.to_str()?.parse::<u32>().ok());
+        std::cmp::Reverse(version)
+    });
+    let complete = |folder: &PathBuf| folder.join("initdb").is_file();
+    let mut places = asked.into_iter().chain(packaged);
+    let found = places.find(complete);
+    found.expect("PostgreSQL's server programs: run `cargo xtask test`, which installs them")
+}
+
+/// PostgreSQL refuses to run as root, so root gives the folder away.
+fn account(folder: &Path) -> Vec<&'static str> {
+    let user = Command::new("id").arg("-u").output().expect("id runs");
+    if user.stdout.trim_ascii() != b"0" {
+        return Vec::new();
+    }
+    let given = Command::new("chown").arg("postgres:").arg(folder).status();
+    assert!(given.expect("chown runs").success());
+    vec![
+        "setpriv",
+        "--reuid=postgres",
+        "--regid=postgres",
+        "--clear-groups",
+    ]
+}
