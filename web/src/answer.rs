@@ -81,10 +81,7 @@ struct Envelope<'a, T: ?Sized> {
 }
 
 impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Success<T, STATUS> {
-    const STATUSES: &'static [StatusCode] = &[match STATUS {
-        201 => StatusCode::CREATED,
-        _ => StatusCode::OK,
-    }];
+    const STATUSES: &'static [StatusCode] = status::<STATUS>();
 
     fn schema() -> RefOr<Schema> {
         let data = crate::schema::Member {
@@ -145,6 +142,34 @@ impl<T: Serialize + Shape + Send> Output for Page<T> {
 
     fn into_response(self) -> Outcome<Response<Body>> {
         json(&self)
+    }
+}
+
+/// A value without an envelope.
+pub(crate) struct Bare<T, const STATUS: u16>(pub(crate) T);
+
+impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Bare<T, STATUS> {
+    const STATUSES: &'static [StatusCode] = status::<STATUS>();
+
+    fn schema() -> RefOr<Schema> {
+        T::reference()
+    }
+
+    fn shapes() -> Vec<(&'static str, Schema)> {
+        vec![(T::NAME, object(T::members()))]
+    }
+
+    fn into_response(self) -> Outcome<Response<Body>> {
+        let mut response = json(&self.0)?;
+        *response.status_mut() = Self::STATUSES[0];
+        Ok(response)
+    }
+}
+
+const fn status<const STATUS: u16>() -> &'static [StatusCode] {
+    match STATUS {
+        201 => &[StatusCode::CREATED],
+        _ => &[StatusCode::OK],
     }
 }
 

@@ -8,12 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{devices, health, keys, metrics, stats, verify};
+use crate::api::{audit, devices, health, keys, metrics, stats, verify};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NotATestDevice, ScopeTooWide,
-    TooManyDevices,
+    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
+    NotATestDevice, ScopeTooWide, TooManyDevices,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -48,6 +48,9 @@ fn table(test_codes: bool) -> Table {
             table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
         })
         .tag("Operation")
+        .call(GET, "/api/v1/audit", audit::search, "Search the audit log, newest first", &[])
+        .call(GET, "/api/v1/audit/checkpoints/latest", audit::latest, "The newest checkpoint, to be kept elsewhere", &[NoCheckpoint])
+        .call(POST, "/api/v1/audit/checkpoints", audit::checkpoint, "Prove the log and make a checkpoint", &[AuditBroken])
         .call(GET, "/api/v1/stats", stats::stats, "Statistics by hour or day", &[])
         .call(GET, "/api/v1/keys", keys::list, "List API keys", &[])
         .call(POST, "/api/v1/keys", keys::make, "Make an API key", &[ScopeTooWide])

@@ -571,6 +571,49 @@ async fn lists_and_statistics_check_their_parameters() {
 }
 
 #[tokio::test]
+async fn the_audit_log_is_searched_and_vouched_for() {
+    let service = Service::start().await;
+    let none = service.get("/api/v1/audit/checkpoints/latest").await;
+    assert_eq!(
+        (none.status, &none.body["code"]),
+        (404, &json!("no_checkpoint"))
+    );
+    let code = service.device("phone").await;
+    service.verify("phone", &code).await;
+    let path = "/api/v1/audit?device_id=phone&action=OTP_VERIFICATION&success=true&user_id=DAVE";
+    let found = service.get(path).await;
+    let entry = &found.body["data"][0];
+    assert_eq!(
+        found.body["data"].as_array().map(Vec::len),
+        Some(1),
+        "{}",
+        found.body
+    );
+    assert_eq!(entry["caller"], "env");
+    assert_eq!(entry["ip_address"], "203.0.113.9");
+    assert_eq!(entry["user_id"], "dave");
+    let first = service.get("/api/v1/audit?limit=1").await;
+    let cursor = first.body["next_cursor"].as_str().unwrap();
+    let second = service
+        .get(&format!("/api/v1/audit?limit=1&cursor={cursor}"))
+        .await;
+    assert_ne!(first.body["data"][0]["id"], second.body["data"][0]["id"]);
+    let path = "/api/v1/audit?action=LOGIN&success=yes&from=now&to=&cursor=x";
+    let refused = service.get(path).await;
+    assert_eq!(pointers(&refused), ["?action", "?success", "?from", "?to"]);
+    assert_eq!(
+        pointers(&service.get("/api/v1/audit?cursor=x").await),
+        ["?cursor"]
+    );
+    let made = service
+        .call(Method::POST, "/api/v1/audit/checkpoints", "")
+        .await;
+    assert_eq!(made.status, 201, "{}", made.body);
+    let latest = service.get("/api/v1/audit/checkpoints/latest").await;
+    assert_eq!(latest.body, made.body);
+}
+
+#[tokio::test]
 async fn in_production_codes_and_documents_are_hidden() {
     let service = Service::with(false, true).await;
     let code = service
@@ -638,6 +681,14 @@ async fn answers_have_the_members_that_the_document_names() {
     let codes = json!({ "otp": ["123456", "654321"] });
     let resync = service.post("/api/v1/devices/a/resync", codes).await;
     check("Resynchronisation", &resync.body["data"]);
+    check(
+        "AuditEntry",
+        &service.get("/api/v1/audit").await.body["data"][0],
+    );
+    let checkpoint = service
+        .call(Method::POST, "/api/v1/audit/checkpoints", "")
+        .await;
+    check("Checkpoint", &checkpoint.body);
     let key = json!({ "name": "k", "scopes": ["admin"] });
     let key = service.post("/api/v1/keys", key).await;
     check("MadeKey", &key.body["data"]);

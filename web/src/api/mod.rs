@@ -1,5 +1,6 @@
 //! The handlers, one file per resource, each with what it reads and the shapes of its answers.
 
+pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;

@@ -30,6 +30,12 @@ pub(crate) const DEVICE_ID: Field<DeviceName> = Field {
     parse: |value| DeviceName::parse(string(value)?).map_err(|error| error.to_string()),
 };
 
+/// A `device_id` in a query.
+pub(crate) const DEVICE_FILTER: Field<DeviceName> = Field {
+    about: "Only what names that device.",
+    ..DEVICE_ID
+};
+
 /// Whose a device is: the canonical name and what the client wrote.
 pub(crate) struct User {
     pub(crate) name: UserName,
