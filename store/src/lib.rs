@@ -43,6 +43,13 @@ use value::{Row, Value};
 /// A database that has not answered by then is away as far as the caller is concerned.
 const LONGEST_READ: Duration = Duration::from_millis(1800);
 
+/// What somebody waits for is there soon, or the database is away.
+async fn soon<T>(read: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(LONGEST_READ, read)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::gone()))
+}
+
 /// The system of record.
 pub struct Store {
     db: Db,
@@ -133,7 +140,7 @@ impl Store {
     pub async fn now(&self) -> Result<Time, StoreError> {
         match &self.db {
             Db::Sqlite(_) => Ok(self.clock.now()),
-            Db::Postgres(db) => db.now().await,
+            Db::Postgres(db) => soon(db.now()).await,
         }
     }
 
@@ -179,11 +186,7 @@ impl Store {
 
     /// A read that somebody waits for: answered soon, or not at all.
     async fn rows(&self, sql: &'static str, params: Vec<Value>) -> Result<Vec<Row>, StoreError> {
-        let rows = self.patient_rows(sql, params);
-        match tokio::time::timeout(LONGEST_READ, rows).await {
-            Ok(rows) => rows,
-            Err(_) => Err(StoreError::gone()),
-        }
+        soon(self.patient_rows(sql, params)).await
     }
 
     /// A read over much of the data, which may take as long as the engine lets it.
