@@ -4,8 +4,10 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::harness::own_postgres::OwnPostgres;
-use crate::harness::surroundings::{length, let_pass, now, until};
+use crate::harness::surroundings::{RaiseAtEnd, length, let_pass, now, until};
 use crate::harness::{Answer, Client, Database, Device, Node, Server};
 
 /// The longest a client waits for the 503. The contract's figure is 2 s; the rest is
@@ -96,8 +98,8 @@ fn under_load(server: &Server, senders: &mut [Sender], outage: impl FnOnce()) {
                 }
             });
         }
+        let _end = RaiseAtEnd(over);
         outage();
-        over.store(true, Ordering::SeqCst);
     });
 }
 
@@ -113,7 +115,7 @@ fn check_refusals(server: &Server, device: &Device) {
         assert!(took < ANSWER_LIMIT, "{path}: {took:?}");
     }
     let mut admin = server.admin();
-    let body = serde_json::json!({"device_id": "new", "user_id": "new"});
+    let body = json!({"device_id": "new", "user_id": "new"});
     let register = |admin: &mut Client| admin.post("/api/v1/devices/register", &body);
     let look = |admin: &mut Client| admin.get(&device.path());
     let ask: [&dyn Fn(&mut Client) -> Answer; 2] = [&register, &look];
@@ -135,20 +137,30 @@ fn service_returns(server: &Server, sender: &mut Sender) -> Duration {
         (sender.send(&mut admin).status == 200).then(|| start.elapsed())
     });
     let took = back.unwrap_or_else(|| panic!("no service {RETURN_LIMIT:?} after the database"));
+    let rest = RETURN_LIMIT.saturating_sub(took);
     let mut stranger = server.stranger();
-    let ready = until(RETURN_LIMIT, || {
+    let ready = until(rest, || {
         (stranger.get("/readyz").status == 200).then_some(())
     });
     assert!(ready.is_some(), "codes are accepted, but /readyz says no");
-    took
+    let body = json!({"device_id": "after", "user_id": "after"});
+    let registered = until(rest, || {
+        let answer = admin.post("/api/v1/devices/register", &body);
+        matches!(answer.status, 201 | 409).then_some(())
+    });
+    assert!(
+        registered.is_some(),
+        "codes are accepted, but no registration"
+    );
+    start.elapsed()
 }
 
 struct Scene {
-    postgres: OwnPostgres,
     server: Server,
     senders: Vec<Sender>,
-    // Last, so that it outlives the server.
+    // After the server, so that they outlive it.
     database: Database,
+    postgres: OwnPostgres,
 }
 
 impl Scene {
@@ -159,10 +171,10 @@ impl Scene {
         let mut admin = server.admin();
         let senders = (0..2).map(|n| Sender::new(&mut admin, n)).collect();
         Self {
-            postgres,
             server,
             senders,
             database,
+            postgres,
         }
     }
 

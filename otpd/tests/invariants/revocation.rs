@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use serde_json::json;
 
-use crate::harness::surroundings::length;
+use crate::harness::surroundings::{RaiseAtEnd, length};
 use crate::harness::{Client, Database, Device, Engine, Node, Server, on_both};
 
 /// Clients that go on asking while something is revoked.
@@ -55,8 +55,8 @@ fn race(
         while asked.load(Ordering::SeqCst) < 2 * ASKERS as u64 {
             std::thread::yield_now();
         }
+        let _acknowledged = RaiseAtEnd(acknowledged);
         revoke(&mut servers[0].admin());
-        acknowledged.store(true, Ordering::SeqCst);
     });
 }
 

@@ -1,5 +1,6 @@
 //! Time, environment and waiting, each in one place, since the product's own code may have none of them.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// A point in time to measure from.
@@ -62,4 +63,13 @@ pub(crate) fn length(short: usize, full: usize) -> usize {
 /// Whether the full run was asked for.
 pub(crate) fn is_full() -> bool {
     variable("OTPD_TEST_LENGTH").as_deref() == Some("full")
+}
+
+/// Tells other threads to stop, also when this one has failed.
+pub(crate) struct RaiseAtEnd<'a>(pub(crate) &'a AtomicBool);
+
+impl Drop for RaiseAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::SeqCst);
+    }
 }
