@@ -9,6 +9,7 @@
     reason = "this tool times its own steps, waits for a server and reads its caller's environment; no rule of the product lives here"
 )]
 
+mod generate;
 mod postgres;
 mod summary;
 mod test;
@@ -40,6 +41,8 @@ enum Command {
     },
     /// Run the invariant tests at full length.
     Endurance,
+    /// Write the files that are made from the program: API description, errors, schema.
+    Generate,
     /// Run a throw-away PostgreSQL until Ctrl-C and print its address.
     Postgres,
 }
@@ -62,6 +65,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Tidy => tidy::run(&root),
         Command::Test { filter } => Ok(test::everything(&root, filter.as_deref())),
         Command::Endurance => Ok(test::endurance(&root)),
+        Command::Generate => generate::run(&root),
         Command::Postgres => {
             tools::ensure_postgres()?;
             let server = postgres::Postgres::start()?;
