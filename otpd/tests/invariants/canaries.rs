@@ -294,6 +294,13 @@ fn sweep(engine: Engine) {
     told.add("the database", database.dump());
     let found = find(&needles, &told.0);
     assert!(found.is_empty(), "{found:#?}");
+    // What may be there is found, so what must not be there would be found too.
+    let mut control = Needles::default();
+    control.text("control", "canary-user");
+    let found = find(&control, &told.0).join("\n");
+    for place in ["the database", "/api/v1/devices"] {
+        assert!(found.contains(&format!("in {place}")), "{place}: {found}");
+    }
 }
 
 /// The first key of all is in one file and nowhere else.

@@ -19,11 +19,7 @@ fn contract_every_answer_is_a_documented_one() {
         .args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")])
         .args(["--checks", "all", "--continue-on-failure"])
         .args(["--max-examples", &examples, "--seed", "1"])
-        .args([
-            "--generation-deterministic",
-            "--generation-database",
-            "none",
-        ])
+        .args(["--generation-deterministic"])
         .args(["--no-color", "--workers", "1", "--request-timeout", "30"])
         .current_dir(database.folder())
         .envs(variable("PATH").map(|path| ("PATH", path)))

@@ -136,7 +136,7 @@ fn large_bodies(admin: &mut Client, server: &Server) {
 fn bad_headers(admin: &mut Client, server: &Server) {
     let question = json!({"device_id": "hostile", "otp": "000000"});
     let verify = "/api/v1/otp/verify";
-    for key in ["", &"k".repeat(65), "a\u{e9}b", "a\tb", "a\u{7f}b"] {
+    for key in ["", &"k".repeat(65), "a\u{e9}b", "a\tb"] {
         for (path, good) in CALLS {
             let body: Value = serde_json::from_str(good).expect("JSON");
             let answer = admin.header("Idempotency-Key", key).post(path, &body);
@@ -165,6 +165,20 @@ fn bad_headers(admin: &mut Client, server: &Server) {
     let answer = client.send("GET", "/livez", None);
     let refused = answer.map_or(true, |answer| (400..500).contains(&answer.status));
     assert!(refused, "2000 headers were taken");
+    // What is no HTTP is refused before anybody reads it.
+    for head in [
+        "GET /livez HTTP/1.1\r\nHost: x\r\nX-Bad: a\u{7f}b\r\n\r\n",
+        "GET /livez HTTP/1.1\r\nHost: x\r\nX Bad: a\r\n\r\n",
+        "GET /livez HTTP/9.9\r\nHost: x\r\n\r\n",
+        "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: -1\r\n\r\n",
+        "POST /livez HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\nab",
+        "POST /livez HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0}\u{1}\r\n\r\n",
+    ] {
+        let answer = server.stranger().send_raw(head.as_bytes());
+        let refused = answer.map_or(true, |answer| (400..500).contains(&answer.status));
+        assert!(refused, "{head:?} was taken");
+    }
     for method in ["PUT", "PATCH", "DELETE", "TRACE", "OPTIONS", "FOO"] {
         let answer = admin.send(method, verify, None).expect("an answer");
         assert_eq!(answer.status, 405, "{method}");

@@ -66,8 +66,8 @@ pub(crate) struct Player {
 
 impl Player {
     /// Registers the device.
-    pub(crate) fn new(admin: &mut Client, number: usize) -> Self {
-        let device = Device::hotp(admin, &format!("player-{number}"), &format!("p{number}"));
+    pub(crate) fn new(admin: &mut Client, name: &str) -> Self {
+        let device = Device::hotp(admin, &format!("player-{name}"), name);
         // For a counter, "near" is its beginning: enough, as 8 digits hardly collide.
         let wrong = wrong_codes(&[&device], 50);
         Self {
