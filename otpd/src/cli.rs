@@ -33,7 +33,11 @@ pub enum Command {
     /// Show the settings in force and check database, keys and clock.
     Doctor,
     /// Bring the database to the version that this otpd needs.
-    Migrate,
+    Migrate {
+        /// Print the schema as SQLite has it, and change nothing.
+        #[arg(long)]
+        print_schema: bool,
+    },
     /// Print the OpenAPI 3.1 document.
     Openapi,
     /// Print the table of error codes (Markdown).

@@ -36,11 +36,14 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
             writeln!(std::io::stdout(), "{text}")?;
         }
         Command::Errors => write!(std::io::stdout(), "{}", web::errors_markdown())?,
+        Command::Migrate { print_schema: true } => {
+            write!(std::io::stdout(), "{}", store::schema())?;
+        }
         Command::Serve
         | Command::Keys(_)
         | Command::Audit(_)
         | Command::Doctor
-        | Command::Migrate => return with_settings(&command),
+        | Command::Migrate { .. } => return with_settings(&command),
     }
     Ok(ExitCode::SUCCESS)
 }
@@ -73,7 +76,7 @@ async fn dispatch(
             let fine = commands::doctor::run(loaded, around).await?;
             return Ok(ExitCode::from(u8::from(!fine)));
         }
-        Command::Migrate => {
+        Command::Migrate { .. } => {
             wiring::open(settings, around).await?;
             writeln!(std::io::stdout(), "The database is up to date.")?;
         }

@@ -204,6 +204,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_committed_schema_is_the_one_in_force() {
+        let committed = include_str!("../schema.sql");
+        assert!(committed == schema(), "run `cargo xtask generate`");
+    }
+
+    #[test]
     fn versions_ascend_without_a_gap() {
         for (place, migration) in MIGRATIONS.iter().enumerate() {
             assert_eq!(migration.version, place as i64 + 1);

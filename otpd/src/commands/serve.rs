@@ -91,7 +91,8 @@ fn transport_settings(settings: &Settings) -> TransportSettings {
     }
 }
 
-fn web_settings(settings: &Settings) -> web::Settings {
+/// The settings of the HTTP front.
+pub fn web_settings(settings: &Settings) -> web::Settings {
     let networks = settings.server.trusted_proxies.iter();
     web::Settings {
         debug: settings.debug,

@@ -1,0 +1,144 @@
+-- The schema of otpd as SQLite has it. Generated from store/migrations by
+-- `cargo xtask generate`; do not edit.
+
+CREATE TABLE meta (
+    name TEXT PRIMARY KEY,
+    value TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE id_blocks (
+    kind TEXT PRIMARY KEY,
+    next INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+CREATE TABLE master_keys (
+    version INTEGER PRIMARY KEY,
+    check_value BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    active_at INTEGER
+) STRICT;
+CREATE TABLE own_keys (
+    id INTEGER PRIMARY KEY,
+    purpose TEXT NOT NULL,
+    key_version INTEGER NOT NULL,
+    sealed BLOB NOT NULL,
+    public_key BLOB,
+    created_at INTEGER NOT NULL,
+    active_at INTEGER,
+    retired_at INTEGER
+) STRICT;
+CREATE TABLE users (
+    id INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    created_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE guards (
+    id INTEGER PRIMARY KEY,
+    failures INTEGER NOT NULL,
+    locked_until INTEGER,
+    disabled_at INTEGER,
+    days TEXT NOT NULL
+) STRICT;
+CREATE TABLE devices (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER NOT NULL,
+    name TEXT NOT NULL UNIQUE,
+    owner TEXT NOT NULL,
+    shown TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    algorithm TEXT NOT NULL,
+    digits INTEGER NOT NULL,
+    period INTEGER NOT NULL,
+    policy TEXT,
+    label TEXT,
+    issuer TEXT,
+    test INTEGER NOT NULL,
+    key_version INTEGER NOT NULL,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    pending_until INTEGER,
+    deactivated_at INTEGER
+) STRICT;
+CREATE INDEX devices_by_user ON devices (user_id, id);
+CREATE TABLE device_hot (
+    id INTEGER PRIMARY KEY,
+    next INTEGER NOT NULL,
+    used INTEGER NOT NULL,
+    last_used INTEGER,
+    drift_ms INTEGER NOT NULL,
+    replayed INTEGER NOT NULL
+) STRICT;
+CREATE TABLE api_keys (
+    id TEXT PRIMARY KEY,
+    hash BLOB NOT NULL,
+    name TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    created_by TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER,
+    revoked_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE TABLE chains (
+    id INTEGER PRIMARY KEY,
+    name BLOB NOT NULL UNIQUE,
+    started_at INTEGER NOT NULL,
+    before_name BLOB,
+    before_seq INTEGER,
+    before_link BLOB,
+    first_link BLOB NOT NULL,
+    first_mac BLOB NOT NULL,
+    cut_seq INTEGER NOT NULL,
+    cut_link BLOB,
+    cut_at INTEGER,
+    cut_kid TEXT,
+    cut_signature BLOB,
+    indexed_seq INTEGER NOT NULL
+) STRICT;
+CREATE TABLE chain_heads (
+    chain INTEGER PRIMARY KEY,
+    seq INTEGER NOT NULL,
+    link BLOB NOT NULL,
+    mac BLOB NOT NULL,
+    at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE events (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    action TEXT NOT NULL,
+    success INTEGER NOT NULL,
+    user_id INTEGER,
+    device_id INTEGER,
+    caller TEXT NOT NULL,
+    request_id TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    personal TEXT,
+    personal_digest BLOB,
+    salt BLOB,
+    link BLOB NOT NULL,
+    mac BLOB NOT NULL
+) STRICT;
+CREATE TABLE event_terms (
+    term INTEGER NOT NULL,
+    at INTEGER NOT NULL,
+    event INTEGER NOT NULL,
+    PRIMARY KEY (term, at, event)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE checkpoints (
+    id INTEGER PRIMARY KEY,
+    at INTEGER NOT NULL,
+    body TEXT NOT NULL
+) STRICT;
+CREATE TABLE stats (
+    bucket INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    accepted INTEGER NOT NULL,
+    rejected INTEGER NOT NULL,
+    locked INTEGER NOT NULL,
+    registered INTEGER NOT NULL,
+    deactivated INTEGER NOT NULL,
+    PRIMARY KEY (bucket, chain)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE idempotency (
+    id BLOB PRIMARY KEY,
+    fingerprint BLOB NOT NULL,
+    answer BLOB NOT NULL,
+    expires_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
