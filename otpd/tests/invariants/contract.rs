@@ -18,6 +18,9 @@ fn contract_every_answer_is_a_documented_one() {
         .args(["run", &format!("http://{}/openapi.json", server.address)])
         .args(["--header", &format!("Authorization: Bearer {ADMIN_KEY}")])
         .args(["--checks", "all", "--continue-on-failure"])
+        // Some rules have no JSON schema: characters that a name may not have, the length
+        // of a device's codes, a header used before, names of policies, spans of time.
+        .args(["--exclude-checks", "positive_data_acceptance"])
         .args(["--max-examples", &examples, "--seed", "1"])
         .args(["--generation-deterministic"])
         .args(["--no-color", "--workers", "1", "--request-timeout", "30"])
