@@ -137,10 +137,10 @@ impl App {
         let key = ApiKeyRef::parse(bearer).ok_or(Error::Unauthenticated)?;
         let hash = self.room.root.hash_api_key(key.secret);
         let now = self.clock.now();
-        if freshness == Freshness::CheckedInBatch || !self.store.is_shared() {
-            if let Some(caller) = self.keys.get(key.id, &hash, now) {
-                return Ok(caller);
-            }
+        if (freshness == Freshness::CheckedInBatch || !self.store.is_shared())
+            && let Some(caller) = self.keys.get(key.id, &hash, now)
+        {
+            return Ok(caller);
         }
         let stored = self.store.api_key(key.id).await?;
         let stored = stored.ok_or(Error::Unauthenticated)?;

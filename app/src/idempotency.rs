@@ -244,8 +244,10 @@ impl Turn<'_> {
     }
 }
 
+type KeptError = (&'static str, fn() -> Error);
+
 /// The errors that are kept, with the words they are kept under.
-const KEPT_ERRORS: [(&str, fn() -> Error); 7] = [
+const KEPT_ERRORS: [KeptError; 7] = [
     ("device_not_found", || Error::DeviceNotFound),
     ("device_exists", || Error::DeviceExists),
     ("device_not_pending", || Error::DeviceNotPending),

@@ -239,6 +239,10 @@ fn problem_response(status: StatusCode, own: &[Problem]) -> Response {
     ) {
         builder = builder.header("Retry-After", seconds());
     }
+    // These two are kept for a repeated request, as a success is.
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+        builder = builder.header("Idempotent-Replayed", replayed());
+    }
     builder.build()
 }
 

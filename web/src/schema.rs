@@ -106,6 +106,14 @@ pub(crate) fn integer_of(least: u32, most: u32) -> Schema {
     Schema::Object(object)
 }
 
+/// A whole number that fits 64 bits, with or without a sign.
+pub(crate) fn integer_of_64_bits() -> Schema {
+    let mut object = Object::with_type(Type::Integer);
+    object.minimum = Some(utoipa::Number::Int(isize::MIN));
+    object.maximum = Some(utoipa::Number::UInt(usize::MAX));
+    Schema::Object(object)
+}
+
 fn bound(number: u32) -> utoipa::Number {
     utoipa::Number::UInt(number as usize)
 }

@@ -9,7 +9,8 @@ use crate::allowed::{Allowed, AuditRead};
 use crate::answer::{Bare, Outcome};
 use crate::api::devices::USUAL_LIMIT;
 use crate::input::{
-    CURSOR, DEVICE_FILTER, Field, Fields, Input, LIMIT, TIME, USER_FILTER, string, word_of,
+    ABOUT_CURSOR, DEVICE_FILTER, Field, Fields, Input, LIMIT, TIME, USER_FILTER, cursor, string,
+    word_of,
 };
 use crate::schema::{
     Member, Shape, anything, flag, integer, list, member, nullable, object, pattern, text, time,
@@ -31,6 +32,16 @@ const SUCCESS: Field<bool> = Field {
     about: "Only what did, or did not do, what was asked.",
     schema: || words(YES_AND_NO.map(|(word, _)| word)),
     parse: |value| word_of(value, &YES_AND_NO),
+};
+
+const CURSOR: Field<String> = Field {
+    about: ABOUT_CURSOR,
+    // 128 bits in base64url: the last character has two of them.
+    schema: || pattern("^[A-Za-z0-9_-]{21}[AQgw]$"),
+    parse: |value| {
+        let part = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-".contains(byte);
+        cursor(value, 22..=22, part)
+    },
 };
 
 const FROM: Field<Time> = Field {

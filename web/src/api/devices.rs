@@ -7,9 +7,11 @@ use domain::DeviceName;
 
 use crate::allowed::{Admin, Allowed, DevicesRead, DevicesWrite};
 use crate::answer::{Done, Made, Outcome};
-use crate::input::{CURSOR, DEVICE_ID, Field, Fields, Input, LIMIT, USER_FILTER, word_of};
+use crate::input::{
+    ABOUT_CURSOR, DEVICE_ID, Field, Fields, Input, LIMIT, USER_FILTER, cursor, word_of,
+};
 use crate::schema::{
-    Member, Shape, constant, either, flag, integer, member, nullable, text, time, words,
+    Member, Shape, constant, either, flag, integer, member, nullable, pattern, text, time, words,
 };
 
 /// The entries of a page when no limit is given.
@@ -25,6 +27,12 @@ const STATUS: Field<&str> = Field {
     about: "Only in that state.",
     schema: || words(STATES.map(|(word, _)| word)),
     parse: |value| word_of(value, &STATES),
+};
+
+const CURSOR: Field<String> = Field {
+    about: ABOUT_CURSOR,
+    schema: || pattern("^[1-9][0-9]{0,17}$"),
+    parse: |value| cursor(value, 1..=18, u8::is_ascii_digit),
 };
 
 pub(crate) async fn register(

@@ -9,7 +9,9 @@ use utoipa::openapi::Schema;
 use crate::allowed::{Allowed, KeysWrite};
 use crate::answer::{Done, Made, Outcome};
 use crate::api::devices::USUAL_LIMIT;
-use crate::input::{CURSOR, Field, Fields, Input, LIMIT, line_of, string, whole_number};
+use crate::input::{
+    ABOUT_CURSOR, Field, Fields, Input, LIMIT, cursor, line_of, string, whole_number,
+};
 use crate::schema::{
     self, Member, Shape, constant, either, integer_of, list_of, member, nullable, pattern, text,
     time, words,
@@ -29,7 +31,7 @@ const NAME: Field<String> = Field {
 
 const SCOPES: Field<Scopes> = Field {
     about: "What it may do: a list of scopes, or one text with spaces between.",
-    schema: || either(list_of(scope(), 1, Scope::ALL.len()), text()),
+    schema: || either(list_of(scope(), 1, Scope::ALL.len()), scopes_in_a_row()),
     parse: scopes,
 };
 
@@ -37,6 +39,12 @@ const EXPIRES_IN: Field<u32> = Field {
     about: "Seconds until it is refused; without, it has no end.",
     schema: || integer_of(1, LONGEST_LIFE),
     parse: |value| whole_number(value, 1, LONGEST_LIFE),
+};
+
+const CURSOR: Field<String> = Field {
+    about: ABOUT_CURSOR,
+    schema: || pattern("^[A-Za-z0-9]{1,32}$"),
+    parse: |value| cursor(value, 1..=32, u8::is_ascii_alphanumeric),
 };
 
 const ID: Field<KeyId> = Field {
@@ -51,10 +59,15 @@ fn scope() -> Schema {
     words(Scope::ALL.map(Scope::as_str))
 }
 
+fn scopes_in_a_row() -> Schema {
+    let words = Scope::ALL.map(Scope::as_str).join("|");
+    pattern(&format!("^({words})( ({words}))*$"))
+}
+
 fn scopes(value: &Value) -> Result<Scopes, String> {
     let scopes = match value {
-        Value::String(text) => Scopes::parse(text),
-        Value::Array(words) => {
+        Value::String(text) => Scopes::from_words(text.split(' ')),
+        Value::Array(words) if words.len() <= Scope::ALL.len() => {
             let words: Result<Vec<&str>, String> = words.iter().map(string).collect();
             Scopes::from_words(words?)
         }
@@ -199,6 +212,8 @@ mod tests {
         );
         check(json!(["admin"]), Some("admin"));
         check(json!([]), None);
+        check(json!(vec!["admin"; 12]), None);
+        check(json!("otp:verify  devices:read"), None);
         check(json!(""), None);
         check(json!(["otp:verify", 1]), None);
         check(json!(["otp:verify devices:read"]), None);

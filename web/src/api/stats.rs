@@ -1,4 +1,4 @@
-//! Statistics.
+//! Statistics by hour or day, and what there is now.
 
 use app::{Bucket, Stats, StatsQuery};
 

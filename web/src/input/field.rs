@@ -1,5 +1,7 @@
 //! The kinds of fields: how each is read, and how it is described.
 
+use std::ops::RangeInclusive;
+
 use app::Code;
 use domain::verify::Typed;
 use domain::{DeviceName, Time, UserName};
@@ -7,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::openapi::Schema;
 
-use crate::schema::{either, integer, integer_of, list_of, pattern, text_of, time};
+use crate::schema::{either, integer_of, integer_of_64_bits, list_of, pattern, text_of, time};
 
 /// A kind of field.
 pub(crate) struct Field<T> {
@@ -46,7 +48,7 @@ pub(crate) struct User {
 /// A `user_id` in a body.
 pub(crate) const USER_ID: Field<User> = Field {
     about: "The user: 1 to 256 characters, compared without regard to case; a number means its decimal text.",
-    schema: || either(text_of(1, 256), integer()),
+    schema: || either(text_of(1, 256), integer_of_64_bits()),
     parse: |value| {
         let name = match value {
             Value::String(text) => UserName::parse(text),
@@ -97,19 +99,6 @@ pub(crate) const LIMIT: Field<u32> = Field {
     },
 };
 
-/// Where a list goes on.
-pub(crate) const CURSOR: Field<String> = Field {
-    about: "The `next_cursor` of the page before.",
-    schema: || pattern("^[A-Za-z0-9]{1,32}$"),
-    parse: |value| {
-        let text = string(value)?;
-        let fits =
-            (1..=32).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        fits.then(|| text.to_owned())
-            .ok_or_else(|| "This is not a cursor of this list.".into())
-    },
-};
-
 /// A time.
 pub(crate) const TIME: Field<Time> = Field {
     about: "A time as in RFC 3339.",
@@ -147,6 +136,23 @@ pub(crate) fn flag(value: &Value) -> Result<bool, String> {
         .as_bool()
         .ok_or_else(|| "Must be true or false.".into())
 }
+
+/// Where a list goes on: whatever an earlier page gave, of these characters.
+pub(crate) fn cursor(
+    value: &Value,
+    lengths: RangeInclusive<usize>,
+    fits: fn(&u8) -> bool,
+) -> Result<String, String> {
+    let text = string(value)?;
+    if lengths.contains(&text.len()) && text.as_bytes().iter().all(fits) {
+        Ok(text.to_owned())
+    } else {
+        Err("This is not a cursor of this list.".into())
+    }
+}
+
+/// What the document says about a cursor.
+pub(crate) const ABOUT_CURSOR: &str = "The `next_cursor` of the page before.";
 
 /// A whole number between two bounds, both included.
 pub(crate) fn whole_number(value: &Value, least: u32, most: u32) -> Result<u32, String> {
