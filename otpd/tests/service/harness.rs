@@ -1,0 +1,174 @@
+//! The real router over real storage, with a clock that is set and randomness that repeats.
+
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use app::App;
+use axum::Router;
+use domain::Time;
+use otpd::config::{self, Inputs};
+use otpd::system::SystemClock;
+use otpd::wiring::{self, Surroundings};
+use serde_json::Value;
+use tempfile::TempDir;
+use web::transport::TransportStats;
+
+use crate::answer::text;
+use crate::call::Call;
+use crate::database::{Database, Engine};
+
+/// What `API_KEY` holds: a caller who may do everything.
+pub(crate) const ADMIN: &str = "tests-0123456789-0123456789-0123456789";
+/// Ten seconds into a step of 30 seconds, on a full minute's hour.
+const START: &str = "2027-01-15T08:00:10Z";
+
+/// A clock that stands until it is moved.
+pub(crate) struct TestClock(AtomicI64);
+
+impl store::Clock for TestClock {
+    fn now(&self) -> Time {
+        Time::from_millis(self.0.load(Ordering::SeqCst))
+    }
+}
+
+/// The same numbers in each run (SplitMix64).
+struct Seeded(Mutex<u64>);
+
+impl vault::Random for Seeded {
+    fn fill(&self, buffer: &mut [u8]) {
+        let mut state = self.0.lock().unwrap();
+        for chunk in buffer.chunks_mut(8) {
+            *state = state.wrapping_add(0x9E37_79B9_7F4A_7C15);
+            let mut mixed = *state;
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+            mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+            mixed ^= mixed >> 31;
+            chunk.copy_from_slice(&mixed.to_le_bytes()[..chunk.len()]);
+        }
+    }
+}
+
+/// A server without a socket.
+pub(crate) struct Server {
+    pub(crate) app: Arc<App>,
+    pub(crate) router: Router,
+    clock: Arc<dyn store::Clock>,
+    /// Present where the test may move time.
+    moved: Option<Arc<TestClock>>,
+    // Dropped last, in this order: what the application has open lies in them.
+    _database: Database,
+    folder: TempDir,
+}
+
+impl Server {
+    /// A new server with a new database.
+    pub(crate) async fn start(engine: Engine) -> Self {
+        Self::with(engine, &[]).await
+    }
+
+    /// The same with environment variables of its own.
+    pub(crate) async fn with(engine: Engine, variables: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let database = Database::make(engine, folder.path()).await;
+        let moved = (engine == Engine::Sqlite).then(|| {
+            let start = Time::parse_rfc3339(START).unwrap();
+            Arc::new(TestClock(AtomicI64::new(start.millis())))
+        });
+        let clock: Arc<dyn store::Clock> = match &moved {
+            Some(clock) => Arc::clone(clock) as Arc<dyn store::Clock>,
+            None => Arc::new(SystemClock),
+        };
+        let mut env = vec![
+            ("DATABASE_URL".to_owned(), database.url()),
+            ("API_KEY".to_owned(), ADMIN.to_owned()),
+            ("MASTER_SECRET".to_owned(), "m".repeat(43)),
+        ];
+        for (name, value) in variables {
+            env.retain(|(known, _)| known != name);
+            env.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let inputs = Inputs {
+            env,
+            working_folder: folder.path().to_owned(),
+        };
+        let loaded = config::load(&inputs).unwrap_or_else(|problems| panic!("{problems}"));
+        let around = Surroundings {
+            clock: Arc::clone(&clock),
+            random: Arc::new(Seeded(Mutex::new(1))),
+        };
+        let settings = &loaded.settings;
+        let opened = wiring::open(settings, &around).await.unwrap();
+        let app = Arc::new(wiring::start(settings, opened, &around).await.unwrap());
+        let random = Arc::clone(&around.random);
+        let router = web::router(
+            Arc::clone(&app),
+            otpd::commands::serve::web_settings(settings),
+            Arc::new(TransportStats::default()),
+            Arc::new(move |buffer: &mut [u8]| random.fill(buffer)),
+        );
+        Self {
+            app,
+            router,
+            clock,
+            moved,
+            _database: database,
+            folder,
+        }
+    }
+
+    /// The server's time.
+    pub(crate) fn now(&self) -> Time {
+        self.clock.now()
+    }
+
+    /// Moves time on. Only where the test's clock is the server's.
+    pub(crate) fn advance(&self, seconds: i64) {
+        let clock = self.moved.as_ref().expect("time moves on SQLite only");
+        clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// Every byte of every file that the server keeps.
+    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_file() {
+                bytes.extend(std::fs::read(path).unwrap());
+            }
+        }
+        bytes
+    }
+
+    pub(crate) fn get(&self, path: &str) -> Call<'_> {
+        Call::new(self, "GET", path)
+    }
+
+    pub(crate) fn post(&self, path: &str, body: Value) -> Call<'_> {
+        self.post_raw(path, body.to_string())
+    }
+
+    /// A POST with a body that need not be JSON.
+    pub(crate) fn post_raw(&self, path: &str, body: impl Into<Vec<u8>>) -> Call<'_> {
+        Call::new(self, "POST", path).body(body.into())
+    }
+
+    pub(crate) fn delete(&self, path: &str) -> Call<'_> {
+        Call::new(self, "DELETE", path)
+    }
+
+    /// Any method, without a body.
+    pub(crate) fn call(&self, method: &'static str, path: &str) -> Call<'_> {
+        Call::new(self, method, path)
+    }
+
+    /// A new API key with these scopes; the answer that made it.
+    pub(crate) async fn key(&self, scopes: &[&str]) -> Value {
+        let body = serde_json::json!({ "name": "a test's", "scopes": scopes });
+        self.post("/api/v1/keys", body).await.json(201)["data"].clone()
+    }
+
+    /// The credential alone.
+    pub(crate) async fn credential(&self, scopes: &[&str]) -> String {
+        text(&self.key(scopes).await, "key").to_owned()
+    }
+}

@@ -1,0 +1,52 @@
+//! The service: the real router over real storage, one file per resource.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod addresses;
+mod answer;
+mod answers;
+mod audit;
+mod auth;
+mod call;
+mod clients;
+mod contract;
+mod database;
+mod described;
+mod device;
+mod documents;
+mod explain;
+mod harness;
+mod idempotency;
+mod keys;
+mod locks;
+mod metrics;
+mod oracle;
+mod pending;
+mod process;
+mod register;
+mod register_faults;
+mod resync;
+mod scopes;
+mod stats;
+mod verify;
+
+/// Runs each function of the file on both engines. What needs a clock that is set runs
+/// on SQLite alone, as a plain test: on PostgreSQL the database's clock decides.
+macro_rules! on_both_engines {
+    ($($name:ident,)+) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::database::Engine::Sqlite).await;
+            })+
+        }
+
+        mod postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$name(crate::database::Engine::Postgres).await;
+            })+
+        }
+    };
+}
+use on_both_engines;
