@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::verify::{Judged, User, Verdict};
-use domain::{DeviceName, Hot, State, Time};
+use domain::{Device, DeviceName, Hot, State, Time};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Tail;
@@ -26,7 +26,7 @@ pub(crate) struct Loaded {
 
 impl Loaded {
     /// Adds a device with its user's guard; a device that is there already stays.
-    pub(crate) fn add(&mut self, device: domain::Device, guard: impl FnOnce() -> domain::Guard) {
+    pub(crate) fn add(&mut self, device: Device, guard: impl FnOnce() -> domain::Guard) {
         let id = device.user;
         let user = self.users.entry(id.0).or_insert_with(|| User {
             id,
@@ -41,6 +41,13 @@ impl Loaded {
             state_changed: false,
         });
     }
+
+    /// The device that bears that name now.
+    fn device(&self, name: &DeviceName) -> Option<&Device> {
+        let user = self.users.get(self.owners.get(name)?)?;
+        let mut devices = user.devices.iter().map(|judged| &judged.device);
+        devices.find(|device| device.name == *name)
+    }
 }
 
 /// A kept answer.
@@ -53,6 +60,8 @@ pub(crate) struct Kept {
 #[derive(Serialize, Deserialize)]
 struct KeptAnswer {
     verdict: Verdict,
+    /// The device that was judged: its name may have passed to another one since.
+    device: Option<i64>,
     attempts_remaining: u32,
     locked_until: Option<i64>,
 }
@@ -155,18 +164,20 @@ fn one(
         replayed: false,
     };
     if let Some(ticket) = &submission.idempotency {
-        keep(ticket, &answer, loaded, writes)?;
+        keep(submission, ticket, &answer, loaded, writes)?;
     }
     Ok(Ok(answer))
 }
 
 /// Keeps what the contract says is kept: answers, and that a device is unknown.
 fn keep(
+    submission: &Submission,
     ticket: &Ticket,
     answer: &Answer,
     loaded: &mut Loaded,
     writes: &mut Writes,
 ) -> Result<(), StoreError> {
+    let device = loaded.device(&submission.attempt.device);
     if matches!(
         answer.verdict,
         Verdict::WrongLength { .. } | Verdict::KeyUnavailable
@@ -175,6 +186,7 @@ fn keep(
     }
     let stored = KeptAnswer {
         verdict: answer.verdict.clone(),
+        device: device.map(|device| device.id.0),
         attempts_remaining: answer.attempts_remaining,
         locked_until: answer.locked_until.map(Time::millis),
     };
@@ -207,7 +219,11 @@ fn replay(
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let mut verdict = stored.verdict;
     // An acceptance is not repeated for a device that has been revoked since.
-    if matches!(verdict, Verdict::Accepted { .. }) && !is_active(submission, loaded) {
+    let device = loaded.device(&submission.attempt.device);
+    let in_force = device.is_some_and(|device| {
+        device.state == State::Active && Some(device.id.0) == stored.device
+    });
+    if matches!(verdict, Verdict::Accepted { .. }) && !in_force {
         verdict = Verdict::Rejected;
     }
     Ok(Answer {
@@ -217,18 +233,6 @@ fn replay(
         at,
         replayed: true,
     })
-}
-
-fn is_active(submission: &Submission, loaded: &Loaded) -> bool {
-    let name = &submission.attempt.device;
-    let owner = loaded.owners.get(name);
-    owner
-        .and_then(|id| loaded.users.get(id))
-        .is_some_and(|user| {
-            user.devices
-                .iter()
-                .any(|j| j.device.name == *name && j.device.state == State::Active)
-        })
 }
 
 /// Each changed row once, in the order of ids, so that two nodes never wait for each
