@@ -13,6 +13,9 @@ use crate::devices::Page;
 use crate::idempotency::{Kept, Reply};
 use crate::{App, Error};
 
+/// A cursor before every id: ids are made of `a-z` and `2-7`.
+const BEFORE_ALL: &str = "0";
+
 /// A key to be made, checked at the edge.
 pub struct NewKey {
     /// A name for people, 1 to 128 characters.
@@ -131,12 +134,18 @@ impl App {
         cursor: Option<&str>,
         limit: u32,
     ) -> Result<Page<KeyView>, Error> {
+        let shows_environment = cursor.is_none() && self.environment_key.is_some();
+        let room = limit.saturating_sub(u32::from(shows_environment));
         let after = cursor.unwrap_or("");
         let now = self.store.now().await?;
-        let keys = self.store.api_keys(after, i64::from(limit) + 1).await?;
-        let mut page = Page::cut(keys, limit, |key| key.id.clone()).map(|key| Ok(view(key, now)))?;
-        if cursor.is_none() && self.environment_key.is_some() {
+        let keys = self.store.api_keys(after, i64::from(room) + 1).await?;
+        let none_of_some = room == 0 && !keys.is_empty();
+        let mut page = Page::cut(keys, room, |key| key.id.clone()).map(|key| Ok(view(key, now)))?;
+        if shows_environment {
             page.data.insert(0, environment_view());
+        }
+        if none_of_some {
+            page.next_cursor = Some(BEFORE_ALL.to_owned());
         }
         Ok(page)
     }
