@@ -9,7 +9,7 @@ use serde_json::Value;
 use serde_json::value::RawValue;
 use utoipa::openapi::Schema;
 
-use crate::schema::{either, integer_of, integer_of_64_bits, list_of, pattern, text_of, time};
+use crate::schema::{either, integer_of, integer_of_64_bits, list_of, pattern, time};
 
 /// A kind of field.
 pub(crate) struct Field<T> {
@@ -48,7 +48,7 @@ pub(crate) struct User {
 /// A `user_id` in a body.
 pub(crate) const USER_ID: Field<User> = Field {
     about: "The user: 1 to 256 characters, compared without regard to case; a number means its decimal text.",
-    schema: || either(text_of(1, 256), integer_of_64_bits()),
+    schema: || either(user_schema(), integer_of_64_bits()),
     parse: |value| {
         let name = match value {
             Value::String(text) => UserName::parse(text),
@@ -68,7 +68,7 @@ pub(crate) const USER_ID: Field<User> = Field {
 /// A `user_id` in a query.
 pub(crate) const USER_FILTER: Field<UserName> = Field {
     about: "Only of that user.",
-    schema: || text_of(1, 256),
+    schema: user_schema,
     parse: |value| UserName::parse(string(value)?).map_err(|error| error.to_string()),
 };
 
@@ -105,6 +105,13 @@ pub(crate) const TIME: Field<Time> = Field {
     schema: time,
     parse: |value| Time::parse_rfc3339(string(value)?).map_err(|error| error.to_string()),
 };
+
+/// Invisible characters are refused beyond this: their list is too long for a pattern.
+fn user_schema() -> Schema {
+    pattern(
+        "^[^\\x00-\\x20\\x7f-\\x9f]([^\\x00-\\x1f\\x7f-\\x9f]{0,254}[^\\x00-\\x20\\x7f-\\x9f])?$",
+    )
+}
 
 fn code_schema() -> Schema {
     either(pattern("^[0-9]{6,8}$"), integer_of(0, LARGEST_CODE))
