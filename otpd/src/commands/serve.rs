@@ -48,7 +48,7 @@ async fn listen(
         Arc::new(move |buffer: &mut [u8]| random.fill(buffer)),
     );
     let stop = CancellationToken::new();
-    tokio::spawn(stop_on_signal(stop.clone()));
+    stop_on_signal(stop.clone());
     let jobs = tokio::spawn(Arc::clone(app).run_jobs(stop.clone()));
     tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
     bound.serve(router, stop.clone(), stats).await?;
@@ -59,7 +59,9 @@ async fn listen(
     Ok(())
 }
 
-async fn stop_on_signal(stop: CancellationToken) {
+/// When this returns, a signal stops the server in order: whoever reads that it is
+/// ready may send one at once. Before, a signal ends the process, as a kill would.
+fn stop_on_signal(stop: CancellationToken) {
     let (Ok(mut terminate), Ok(mut interrupt)) = (
         signal(SignalKind::terminate()),
         signal(SignalKind::interrupt()),
@@ -67,11 +69,13 @@ async fn stop_on_signal(stop: CancellationToken) {
         tracing::error!("signals cannot be received: only a kill will stop this server");
         return;
     };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
-    }
-    stop.cancel();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
 }
 
 fn transport_settings(settings: &Settings) -> TransportSettings {
