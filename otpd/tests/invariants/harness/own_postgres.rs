@@ -50,7 +50,7 @@ impl OwnPostgres {
         let folder = tempfile::Builder::new()
             .prefix("otpd-own-postgres-")
             .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir()
+            .tempdir_in(place())
             .expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut server = Self {
@@ -193,6 +193,24 @@ fn programs() -> PathBuf {
     let mut places = asked.into_iter().chain(packaged);
     let found = places.find(complete);
     found.expect("PostgreSQL's server programs: run `cargo xtask test`, which installs them")
+}
+
+/// Memory where there is enough of it: a server killed by its test keeps what it wrote
+/// there as well as on a disk, and a disk that is busy with a build would look like the
+/// outages that are tested here.
+fn place() -> PathBuf {
+    let memory = Path::new("/dev/shm");
+    let free = Command::new("df").args(["-Pk", "/dev/shm"]).output();
+    let free = free.ok().and_then(|output| {
+        let text = String::from_utf8(output.stdout).ok()?;
+        let last = text.lines().nth(1)?.split_whitespace().nth(3)?;
+        last.parse::<u64>().ok()
+    });
+    if free.is_some_and(|kib| kib > 2 * 1024 * 1024) {
+        memory.to_owned()
+    } else {
+        std::env::temp_dir()
+    }
 }
 
 /// PostgreSQL refuses to run as root, so root gives the folder away.
