@@ -39,7 +39,7 @@ pub enum RoomError {
     #[error(transparent)]
     Unlock(#[from] UnlockError),
     /// A key of the server's own cannot be opened.
-    #[error("a key of the server's own cannot be opened: {0}")]
+    #[error("a key of the server's own cannot be opened")]
     Open(#[from] vault::OpenError),
     /// The vault refused a new version.
     #[error(transparent)]

@@ -9,7 +9,7 @@ use otpd::cli::{Cli, Command};
 use otpd::commands;
 use otpd::config::{self, Inputs, Loaded};
 use otpd::system::{SystemClock, SystemRandom};
-use otpd::wiring::{self, Surroundings};
+use otpd::wiring::Surroundings;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -18,12 +18,19 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     match run(cli.command.unwrap_or(Command::Serve)) {
         Ok(code) => code,
+        // Whoever reads our output has read enough: `otpd openapi | head`.
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // One sentence: what happened, with its causes behind it.
             let _ = writeln!(std::io::stderr(), "otpd: {error:#}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -76,10 +83,7 @@ async fn dispatch(
             let fine = commands::doctor::run(loaded, around).await?;
             return Ok(ExitCode::from(u8::from(!fine)));
         }
-        Command::Migrate { .. } => {
-            wiring::open(settings, around).await?;
-            writeln!(std::io::stdout(), "The database is up to date.")?;
-        }
+        Command::Migrate { .. } => commands::migrate::run(settings, around).await?,
         _ => commands::serve::run(settings, around).await?,
     }
     Ok(ExitCode::SUCCESS)

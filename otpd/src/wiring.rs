@@ -93,12 +93,38 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
     }
 }
 
+/// Whether other processes may be working on the same database.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Others {
+    /// On a database that several can share.
+    MayRun,
+    /// Whoever started this program was told to stop them.
+    Stopped,
+}
+
 /// Opens the database for serving or for a command that changes something, and its
 /// keys; makes both when the database is new.
 ///
 /// # Errors
 /// A sentence for whoever started the program.
 pub async fn open(settings: &Settings, around: &Surroundings) -> Result<Opened, WiringError> {
+    open_beside(Others::MayRun, settings, around).await
+}
+
+/// The same for the one command that may take a new master secret into use on a
+/// database that several processes can share, while all others are stopped.
+///
+/// # Errors
+/// A sentence for whoever started the program.
+pub async fn open_alone(settings: &Settings, around: &Surroundings) -> Result<Opened, WiringError> {
+    open_beside(Others::Stopped, settings, around).await
+}
+
+async fn open_beside(
+    others: Others,
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<Opened, WiringError> {
     let embedded = matches!(settings.database.url, DatabaseUrl::Sqlite(_));
     if let DatabaseUrl::Sqlite(path) = &settings.database.url {
         data_folder::make_parent(path)?;
@@ -121,7 +147,7 @@ pub async fn open(settings: &Settings, around: &Surroundings) -> Result<Opened, 
             new_version: None,
         });
     }
-    let (room, new_version) = unlock(settings, &store, random).await?;
+    let (room, new_version) = unlock(others, settings, &store, random).await?;
     Ok(Opened {
         store,
         room,
@@ -168,7 +194,14 @@ pub async fn start(
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
     let clock = Arc::clone(&around.clock);
-    let app = App::start(app_settings(settings), opened.store, opened.room, clock, key).await?;
+    let app = App::start(
+        app_settings(settings),
+        opened.store,
+        opened.room,
+        clock,
+        key,
+    )
+    .await?;
     if let Some(version) = opened.new_version {
         let recorded = app.record_new_master(version).await;
         recorded.map_err(|error| WiringError::MasterSecret(error.to_string()))?;
@@ -177,6 +210,7 @@ pub async fn start(
 }
 
 async fn unlock(
+    others: Others,
     settings: &Settings,
     store: &Store,
     random: Arc<dyn Random>,
@@ -187,17 +221,19 @@ async fn unlock(
     }
     let (mut room, unknown) = Room::open(store, secrets, random).await?;
     let current = given_secret(settings)?;
-    let fresh = unknown
-        .into_iter()
-        .find(|secret| current.as_ref().is_some_and(|c| c.expose() == secret.expose()));
+    let fresh = unknown.into_iter().find(|secret| {
+        current
+            .as_ref()
+            .is_some_and(|c| c.expose() == secret.expose())
+    });
     let Some(fresh) = fresh else {
         return Ok((room, None));
     };
-    if store.is_shared() {
+    if store.is_shared() && others == Others::MayRun {
         return Err(WiringError::MasterSecret(
-            "MASTER_SECRET is new to this database, which other nodes may be using: stop every \
-             node but one, and run `otpd migrate` there with MASTER_SECRET and \
-             MASTER_SECRET_PREVIOUS, before all nodes are started with both"
+            "MASTER_SECRET is new to this database, which other nodes may be using: stop all \
+             nodes, run `otpd migrate` with MASTER_SECRET and MASTER_SECRET_PREVIOUS once, and \
+             start all nodes with MASTER_SECRET alone"
                 .into(),
         ));
     }

@@ -55,7 +55,9 @@ async fn checks(loaded: &Loaded, around: &Surroundings) -> Vec<Check> {
         Ok(false) => {
             let opened = wiring::open_for_reading(settings, around).await;
             let opened = opened.map(|_| "the master secret belongs to this database".to_owned());
-            checks.push(("keys", opened.map_err(|error| error.to_string())));
+            // With its causes: which version of the master secret is missing, say.
+            let told = |error| format!("{:#}", anyhow::Error::from(error));
+            checks.push(("keys", opened.map_err(told)));
         }
         Err(error) => checks.push(("keys", Err(error.to_string()))),
     }

@@ -3,5 +3,6 @@
 pub mod audit;
 pub mod doctor;
 pub mod keys;
+pub mod migrate;
 pub mod secret;
 pub mod serve;
