@@ -1,75 +1,18 @@
-//! Devices: register, look at, deactivate, remove.
+//! Devices: look at, deactivate, remove.
 
-use domain::{
-    Action, Device, DeviceId, DeviceName, Event, Hot, Kind, Policy, SealedKey, State, Time, UserId,
-    UserName,
-};
-use otp::{Algorithm, Digits, Secret, uri::OtpauthUri};
+use domain::{Action, DeviceId, DeviceName, Event, Kind, State, Time, UserName};
 use serde::Serialize;
-use serde_json::json;
 use serde_json::value::RawValue;
-use store::{Batch, DevicePage, NewDevice, Refusal, StoredDevice};
+use store::{Batch, DevicePage, StoredDevice};
 
 use crate::context::Context;
-use crate::idempotency::{Kept, Reply, Turn};
+use crate::idempotency::{Kept, Reply};
 use crate::judge::device_place;
+use crate::page::Page;
 use crate::{App, Error};
 
 /// Times that a change is tried again when the world has moved in between.
-const TRIES: usize = 3;
-
-/// A device to be made, checked at the edge.
-pub struct Registration {
-    /// Its name.
-    pub device: DeviceName,
-    /// Whose it will be.
-    pub user: UserName,
-    /// The owner as the client wrote it, a JSON string or number.
-    pub shown: Box<RawValue>,
-    /// TOTP with its period, or HOTP.
-    pub kind: Kind,
-    /// Hash of its codes.
-    pub algorithm: Algorithm,
-    /// Length of its codes.
-    pub digits: Digits,
-    /// A named security level.
-    pub policy: Option<String>,
-    /// A name for people.
-    pub label: Option<String>,
-    /// Who issues the codes, when not the configured one.
-    pub issuer: Option<String>,
-    /// A key that the client brings along.
-    pub secret: Option<Secret>,
-    /// It waits for its first code before it is in force.
-    pub require_confirmation: bool,
-    /// Its current code may be read in debug mode.
-    pub test: bool,
-}
-
-/// What the one who registered is told, once.
-#[derive(Serialize)]
-pub struct Registered {
-    /// The device's name.
-    pub device_id: String,
-    /// The key in base64.
-    pub derived_key: String,
-    /// The owner as the client wrote it.
-    pub user_id: Box<RawValue>,
-    /// The key in base32.
-    pub secret: String,
-    /// For the authenticator app.
-    pub provisioning_uri: String,
-    /// Hash of its codes.
-    pub algorithm: &'static str,
-    /// Length of its codes.
-    pub digits: u8,
-    /// Seconds per step; `null` for HOTP.
-    pub period: Option<u32>,
-    /// `active` or `pending`.
-    pub status: &'static str,
-    /// RFC 3339.
-    pub created_at: String,
-}
+pub(crate) const TRIES: usize = 3;
 
 /// What anybody with the right may see of a device: never its key.
 #[derive(Serialize)]
@@ -156,168 +99,7 @@ pub struct DeviceQuery {
     pub limit: u32,
 }
 
-/// A part of a list.
-#[derive(Serialize)]
-pub struct Page<T> {
-    /// The entries.
-    pub data: Vec<T>,
-    /// Where the next page begins; `null` at the end.
-    pub next_cursor: Option<String>,
-}
-
 impl App {
-    /// Makes a device. Its key is shown here and never again.
-    ///
-    /// # Errors
-    /// [`Error::DeviceExists`], [`Error::TooManyDevices`].
-    pub async fn register(
-        &self,
-        context: &Context,
-        registration: &Registration,
-    ) -> Result<Reply<Registered>, Error> {
-        self.once(context, move |turn| async move {
-            for _ in 0..TRIES {
-                if let Some(done) = self.try_register(context, registration, turn).await? {
-                    return Ok(done);
-                }
-            }
-            Err(Error::Busy)
-        })
-        .await
-    }
-
-    /// `None` when somebody else changed what this builds on.
-    async fn try_register(
-        &self,
-        context: &Context,
-        wanted: &Registration,
-        turn: Turn<'_>,
-    ) -> Result<Option<Registered>, Error> {
-        let now = self.store.now().await?;
-        let mut batch = Batch::new();
-        if let Some(old) = self.store.device(&wanted.device).await? {
-            if old.device.state == State::Active {
-                return Err(Error::DeviceExists);
-            }
-            batch.clear_dead_device(old.device.id, old.device.user);
-        }
-        let user = match self.store.user_by_name(&wanted.user).await? {
-            Some(user) => {
-                batch.lock(user);
-                user
-            }
-            None => {
-                let user = UserId(self.store.new_id().await?);
-                batch.make_user(user, &wanted.user, now);
-                user
-            }
-        };
-        batch.require_room(user, self.settings.max_devices_per_user);
-        let (new, registered) = self.make_device(wanted, user, now).await?;
-        batch.insert_device(&new);
-        let status = new.device.state.as_str();
-        let detail = json!({ "kind": new.device.kind.as_str(), "status": status });
-        let event = Event::new(Action::DeviceRegistered, true, &context.origin())
-            .about_user(user, wanted.user.canonical())
-            .about_device(new.device.id, wanted.device.as_str())
-            .with(&detail);
-        batch.record(event);
-        match turn.commit(batch, now, &registered, Kept::Secret).await? {
-            Ok(()) => Ok(Some(registered)),
-            Err(Refusal::DeviceExists) => Err(Error::DeviceExists),
-            Err(Refusal::TooManyDevices) => Err(Error::TooManyDevices),
-            Err(_) => Ok(None),
-        }
-    }
-
-    async fn make_device(
-        &self,
-        wanted: &Registration,
-        user: UserId,
-        now: Time,
-    ) -> Result<(NewDevice, Registered), Error> {
-        let id = DeviceId(self.store.new_id().await?);
-        let room = &self.room;
-        let born;
-        let secret = if let Some(secret) = &wanted.secret {
-            secret
-        } else {
-            born = room
-                .keyring
-                .birth_device_key(wanted.device.as_str(), room.random.as_ref());
-            &born
-        };
-        let sealed = room
-            .keyring
-            .seal(device_place(id.0), secret.expose(), room.random.as_ref());
-        let pending_ms = i64::try_from(self.settings.pending.as_millis()).unwrap_or(i64::MAX);
-        let state = if wanted.require_confirmation {
-            State::Pending(now.plus_millis(pending_ms))
-        } else {
-            State::Active
-        };
-        let device = Device {
-            id,
-            user,
-            name: wanted.device.clone(),
-            owner: wanted.user.canonical().to_owned(),
-            kind: wanted.kind,
-            algorithm: wanted.algorithm,
-            digits: wanted.digits,
-            policy: wanted.policy.clone(),
-            state,
-            key: SealedKey {
-                version: sealed.version.0,
-                bytes: sealed.bytes,
-            },
-            hot: Hot::default(),
-        };
-        let registered = self.shown_once(wanted, secret, state, now);
-        let new = NewDevice {
-            device,
-            shown: wanted.shown.get().to_owned(),
-            label: wanted.label.clone(),
-            issuer: wanted.issuer.clone(),
-            test: wanted.test,
-            created_at: now,
-        };
-        Ok((new, registered))
-    }
-
-    fn shown_once(
-        &self,
-        wanted: &Registration,
-        secret: &Secret,
-        state: State,
-        now: Time,
-    ) -> Registered {
-        let issuer = wanted.issuer.as_ref().unwrap_or(&self.settings.issuer);
-        let account = wanted.label.as_deref().unwrap_or(wanted.user.canonical());
-        let uri = OtpauthUri {
-            kind: match wanted.kind {
-                Kind::Totp { period } => otp::uri::Kind::Totp { period },
-                Kind::Hotp => otp::uri::Kind::Hotp { counter: 0 },
-            },
-            issuer: Some(issuer.clone()),
-            account: account.to_owned(),
-            secret: Secret::from_bytes(secret.expose().to_vec()),
-            algorithm: wanted.algorithm,
-            digits: wanted.digits,
-        };
-        Registered {
-            device_id: wanted.device.as_str().to_owned(),
-            derived_key: data_encoding::BASE64.encode(secret.expose()),
-            user_id: wanted.shown.clone(),
-            secret: secret.to_base32().to_string(),
-            provisioning_uri: uri.to_uri().to_string(),
-            algorithm: wanted.algorithm.as_str(),
-            digits: wanted.digits.get(),
-            period: period(wanted.kind),
-            status: state.as_str(),
-            created_at: now.to_rfc3339(),
-        }
-    }
-
     /// One device.
     ///
     /// # Errors
@@ -353,8 +135,10 @@ impl App {
             limit: i64::from(query.limit) + 1,
         };
         let devices = self.store.devices(&page, now).await?;
-        Page::cut(devices, query.limit, |device| device.device.id.0.to_string())
-            .map(|device| device.as_view(now))
+        Page::cut(devices, query.limit, |device| {
+            device.device.id.0.to_string()
+        })
+        .map(|device| device.as_view(now))
     }
 
     /// Ends a device for good; asking again gives the same answer.
@@ -474,14 +258,6 @@ impl App {
             .filter(|found| !matches!(found.device.state, State::Pending(until) if until <= now))
             .ok_or(Error::DeviceNotFound)
     }
-
-    /// The security level of a registration, by its name.
-    pub fn policy(&self, name: Option<&str>) -> Option<&Policy> {
-        match name {
-            None => Some(&self.settings.policies.default),
-            Some(name) => self.settings.policies.named(name),
-        }
-    }
 }
 
 fn about(action: Action, found: &StoredDevice, context: &Context) -> Event {
@@ -499,7 +275,7 @@ fn deactivated(name: &DeviceName, at: Time) -> Deactivated {
     }
 }
 
-fn period(kind: Kind) -> Option<u32> {
+pub(crate) fn period(kind: Kind) -> Option<u32> {
     match kind {
         Kind::Totp { period } => Some(period),
         Kind::Hotp => None,
@@ -537,33 +313,6 @@ impl AsView for StoredDevice {
             locked_until: lock.map(Time::to_rfc3339),
             failed_attempts: self.guard.failures,
             drift_seconds: device.hot.drift_ms / 1000,
-        })
-    }
-}
-
-impl<T> Page<T> {
-    pub(crate) fn empty() -> Self {
-        Self {
-            data: Vec::new(),
-            next_cursor: None,
-        }
-    }
-
-    /// The page from one entry more than asked for, when there is a next page.
-    pub(crate) fn cut(mut data: Vec<T>, limit: u32, cursor: impl Fn(&T) -> String) -> Self {
-        let limit = limit as usize;
-        let more = data.len() > limit;
-        data.truncate(limit);
-        Self {
-            next_cursor: data.last().filter(|_| more).map(cursor),
-            data,
-        }
-    }
-
-    pub(crate) fn map<U>(self, view: impl Fn(&T) -> Result<U, Error>) -> Result<Page<U>, Error> {
-        Ok(Page {
-            data: self.data.iter().map(view).collect::<Result<_, _>>()?,
-            next_cursor: self.next_cursor,
         })
     }
 }

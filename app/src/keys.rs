@@ -9,8 +9,8 @@ use vault::Random;
 use zeroize::Zeroizing;
 
 use crate::context::Context;
-use crate::devices::Page;
 use crate::idempotency::{Kept, Reply};
+use crate::page::Page;
 use crate::{App, Error};
 
 /// A cursor before every id: ids are made of `a-z` and `2-7`.
@@ -129,11 +129,7 @@ impl App {
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn api_keys(
-        &self,
-        cursor: Option<&str>,
-        limit: u32,
-    ) -> Result<Page<KeyView>, Error> {
+    pub async fn api_keys(&self, cursor: Option<&str>, limit: u32) -> Result<Page<KeyView>, Error> {
         let shows_environment = cursor.is_none() && self.environment_key.is_some();
         let room = limit.saturating_sub(u32::from(shows_environment));
         let after = cursor.unwrap_or("");

@@ -12,7 +12,9 @@ mod judge;
 mod keys;
 mod limits;
 mod metrics;
+mod page;
 mod refusals;
+mod registration;
 mod room;
 mod rotation;
 mod settings;
@@ -26,15 +28,15 @@ use zeroize::Zeroizing;
 
 pub use caller::{Caller, Freshness};
 pub use context::Context;
-pub use devices::{
-    Deactivated, Deleted, DeviceQuery, DeviceView, Page, Registered, Registration, TestCode,
-};
+pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
 pub use keys::{KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
 pub use otp::{Algorithm, Code, Digits, Secret};
+pub use page::Page;
+pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use settings::Settings;
 pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
@@ -91,12 +93,7 @@ impl App {
     }
 
     /// An application that only looks: for commands beside a running server.
-    pub fn reading(
-        settings: Settings,
-        store: Store,
-        room: Room,
-        clock: Arc<dyn Clock>,
-    ) -> Self {
+    pub fn reading(settings: Settings, store: Store, room: Room, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits: Limits::new(&settings),
             settings,

@@ -77,12 +77,36 @@ impl Metrics {
         let mut counter = |name: &str, help: &str, metric: &Counter| {
             registry.register(name, help, metric.clone());
         };
-        counter("database_errors", "Requests that the database failed", &self.database_errors);
-        counter("busy", "Requests refused because too much waited", &self.busy);
-        counter("clock_behind", "Requests refused because the clock stood back", &self.clock_behind);
-        counter("unauthenticated", "Requests without a valid credential", &self.unauthenticated);
-        counter("rate_limited", "Requests refused by a rate limit", &self.rate_limited);
-        counter("locks", "Times that a wrong code locked or disabled a user", &self.locks);
+        counter(
+            "database_errors",
+            "Requests that the database failed",
+            &self.database_errors,
+        );
+        counter(
+            "busy",
+            "Requests refused because too much waited",
+            &self.busy,
+        );
+        counter(
+            "clock_behind",
+            "Requests refused because the clock stood back",
+            &self.clock_behind,
+        );
+        counter(
+            "unauthenticated",
+            "Requests without a valid credential",
+            &self.unauthenticated,
+        );
+        counter(
+            "rate_limited",
+            "Requests refused by a rate limit",
+            &self.rate_limited,
+        );
+        counter(
+            "locks",
+            "Times that a wrong code locked or disabled a user",
+            &self.locks,
+        );
         registry.register("verifications", "Codes judged, by result", results);
         registry.register(
             "verification_skew_steps",

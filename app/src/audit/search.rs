@@ -7,7 +7,7 @@ use store::{Moment, StoredEvent};
 
 use super::index::personal;
 use super::merge::Merge;
-use crate::devices::Page;
+use crate::page::Page;
 use crate::{App, Error};
 
 /// Indexed events read at once.
