@@ -1,5 +1,11 @@
 //! What must never happen, tried from outside against the built binary: parallel attempts, kills, outages, tampering.
 
+#![allow(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "the test runner shows what a test measured"
+)]
+
 mod acceptance;
 mod audit_log;
 mod canaries;

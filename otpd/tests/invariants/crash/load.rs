@@ -94,7 +94,7 @@ impl Player {
             self.sent += 1;
             // Two wrong ones after each right one: far from the lock, even with one more
             // that was committed without an answer.
-            let is_right = self.sent % 3 == 0;
+            let is_right = self.sent.is_multiple_of(3);
             let code = if is_right {
                 self.next += 1;
                 self.device.code(self.next - 1)
@@ -247,7 +247,7 @@ impl Enrolment {
         )?;
         assert_eq!(answer.json()["data"]["valid"], true, "{}", answer.text());
         enrolled.accepted = Some(code);
-        if number % 2 == 0 {
+        if number.is_multiple_of(2) {
             enrolled.deactivated = Some(false);
             act(deeds, client, request("deactivate"), &path, &json!({}))?;
             enrolled.deactivated = Some(true);

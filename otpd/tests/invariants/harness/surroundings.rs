@@ -18,8 +18,10 @@ pub(crate) fn now() -> Instant {
     reason = "the server under test has the machine's clock, so its users need it too"
 )]
 pub(crate) fn unix_seconds() -> i64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(since.as_secs()).unwrap()
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time after 1970");
+    i64::try_from(since.as_secs()).expect("a time before the end of times")
 }
 
 /// A variable of the test run, not of the product.
