@@ -6,9 +6,9 @@ use std::sync::{Arc, Mutex};
 use app::App;
 use axum::Router;
 use domain::Time;
-use otpd::config::{self, Inputs};
+use otpd::config::{self, Inputs, Settings};
 use otpd::system::SystemClock;
-use otpd::wiring::{self, Surroundings};
+use otpd::wiring::{self, Surroundings, WiringError};
 use serde_json::Value;
 use tempfile::TempDir;
 use web::transport::TransportStats;
@@ -19,6 +19,8 @@ use crate::database::{Database, Engine};
 
 /// What `API_KEY` holds: a caller who may do everything.
 pub(crate) const ADMIN: &str = "tests-0123456789-0123456789-0123456789";
+/// What `MASTER_SECRET` holds.
+pub(crate) const MASTER: &str = "the-master-secret-of-these-tests-0123456789";
 /// Ten seconds into a step of 30 seconds, on a full minute's hour.
 const START: &str = "2027-01-15T08:00:10Z";
 
@@ -53,11 +55,49 @@ pub(crate) struct Server {
     pub(crate) app: Arc<App>,
     pub(crate) router: Router,
     clock: Arc<dyn store::Clock>,
+    // Dropped last: what the application has open lies in it.
+    place: Place,
+}
+
+/// What outlives a server: its database and its time.
+pub(crate) struct Place {
     /// Present where the test may move time.
     moved: Option<Arc<TestClock>>,
-    // Dropped last, in this order: what the application has open lies in them.
-    _database: Database,
+    database: Database,
     folder: TempDir,
+}
+
+impl Place {
+    /// The settings that these variables make.
+    pub(crate) fn settings(&self, variables: &[(&str, &str)]) -> Settings {
+        let mut env = vec![
+            ("DATABASE_URL".to_owned(), self.database.url()),
+            ("API_KEY".to_owned(), ADMIN.to_owned()),
+            ("MASTER_SECRET".to_owned(), MASTER.to_owned()),
+        ];
+        for (name, value) in variables {
+            env.retain(|(known, _)| known != name);
+            env.push(((*name).to_owned(), (*value).to_owned()));
+        }
+        let inputs = Inputs {
+            env,
+            working_folder: self.folder.path().to_owned(),
+        };
+        let loaded = config::load(&inputs).unwrap_or_else(|problems| panic!("{problems}"));
+        loaded.settings
+    }
+
+    /// The place's time, and randomness that begins with the seed.
+    pub(crate) fn surroundings(&self, seed: u64) -> Surroundings {
+        let clock: Arc<dyn store::Clock> = match &self.moved {
+            Some(clock) => Arc::clone(clock) as Arc<dyn store::Clock>,
+            None => Arc::new(SystemClock),
+        };
+        Surroundings {
+            clock,
+            random: Arc::new(Seeded(Mutex::new(seed))),
+        }
+    }
 }
 
 impl Server {
@@ -70,50 +110,53 @@ impl Server {
     pub(crate) async fn with(engine: Engine, variables: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::make(engine, folder.path()).await;
-        let moved = (engine == Engine::Sqlite).then(|| {
-            let start = Time::parse_rfc3339(START).unwrap();
-            Arc::new(TestClock(AtomicI64::new(start.millis())))
-        });
-        let clock: Arc<dyn store::Clock> = match &moved {
-            Some(clock) => Arc::clone(clock) as Arc<dyn store::Clock>,
-            None => Arc::new(SystemClock),
+        let time = Time::parse_rfc3339(START).unwrap().millis();
+        let place = Place {
+            moved: (engine == Engine::Sqlite).then(|| Arc::new(TestClock(AtomicI64::new(time)))),
+            database,
+            folder,
         };
-        let mut env = vec![
-            ("DATABASE_URL".to_owned(), database.url()),
-            ("API_KEY".to_owned(), ADMIN.to_owned()),
-            ("MASTER_SECRET".to_owned(), "m".repeat(43)),
-        ];
-        for (name, value) in variables {
-            env.retain(|(known, _)| known != name);
-            env.push(((*name).to_owned(), (*value).to_owned()));
-        }
-        let inputs = Inputs {
-            env,
-            working_folder: folder.path().to_owned(),
-        };
-        let loaded = config::load(&inputs).unwrap_or_else(|problems| panic!("{problems}"));
-        let around = Surroundings {
-            clock: Arc::clone(&clock),
-            random: Arc::new(Seeded(Mutex::new(1))),
-        };
-        let settings = &loaded.settings;
-        let opened = wiring::open(settings, &around).await.unwrap();
-        let app = Arc::new(wiring::start(settings, opened, &around).await.unwrap());
+        Self::open(place, 1, variables).await.unwrap()
+    }
+
+    /// Ends it in order and starts another one over the same database.
+    ///
+    /// # Errors
+    /// As [`wiring::open`].
+    pub(crate) async fn restart(self, variables: &[(&str, &str)]) -> Result<Self, WiringError> {
+        let place = self.end().await;
+        Self::open(place, 2, variables).await
+    }
+
+    /// Ends it in order; what it kept stays.
+    pub(crate) async fn end(self) -> Place {
+        self.app.close().await;
+        self.place
+    }
+
+    /// Starts a server over what is there.
+    pub(crate) async fn open(
+        place: Place,
+        seed: u64,
+        variables: &[(&str, &str)],
+    ) -> Result<Self, WiringError> {
+        let settings = place.settings(variables);
+        let around = place.surroundings(seed);
+        let opened = wiring::open(&settings, &around).await?;
+        let app = Arc::new(wiring::start(&settings, opened, &around).await?);
         let random = Arc::clone(&around.random);
         let router = web::router(
             Arc::clone(&app),
-            otpd::commands::serve::web_settings(settings),
+            otpd::commands::serve::web_settings(&settings),
             Arc::new(TransportStats::default()),
             Arc::new(move |buffer: &mut [u8]| random.fill(buffer)),
         );
-        Self {
+        Ok(Self {
             app,
             router,
-            clock,
-            moved,
-            _database: database,
-            folder,
-        }
+            clock: around.clock,
+            place,
+        })
     }
 
     /// The server's time.
@@ -123,14 +166,18 @@ impl Server {
 
     /// Moves time on. Only where the test's clock is the server's.
     pub(crate) fn advance(&self, seconds: i64) {
-        let clock = self.moved.as_ref().expect("time moves on SQLite only");
+        let clock = self
+            .place
+            .moved
+            .as_ref()
+            .expect("time moves on SQLite only");
         clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
     }
 
     /// Every byte of every file that the server keeps.
     pub(crate) fn stored_bytes(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        for entry in std::fs::read_dir(self.folder.path()).unwrap() {
+        for entry in std::fs::read_dir(self.place.folder.path()).unwrap() {
             let path = entry.unwrap().path();
             if path.is_file() {
                 bytes.extend(std::fs::read(path).unwrap());

@@ -25,8 +25,10 @@ mod pending;
 mod process;
 mod register;
 mod register_faults;
+mod restarts;
 mod resync;
 mod scopes;
+mod slow;
 mod stats;
 mod verify;
 
