@@ -38,7 +38,7 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 6] = [
+const TOOLS: [Tool; 8] = [
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
@@ -53,6 +53,16 @@ const TOOLS: [Tool; 6] = [
         name: "zbarimg",
         probe: Probe::Runs(&["zbarimg", "--version"]),
         source: Source::Apt("zbar-tools"),
+    },
+    Tool {
+        name: "curl",
+        probe: Probe::Runs(&["curl", "--version"]),
+        source: Source::Apt("curl"),
+    },
+    Tool {
+        name: "Node.js",
+        probe: Probe::Runs(&["node", "--version"]),
+        source: Source::Apt("nodejs"),
     },
     Tool {
         name: "python3",
