@@ -3,7 +3,12 @@
 use std::path::Path;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio_postgres::NoTls;
+
+/// PostgreSQL databases in use at once: each server opens about a dozen connections, and
+/// a PostgreSQL usually allows 100.
+static ROOM: Semaphore = Semaphore::const_new(6);
 
 /// Which system of record a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +29,7 @@ pub(crate) enum Database {
 pub(crate) struct Temporary {
     server: String,
     name: String,
+    _room: SemaphorePermit<'static>,
 }
 
 impl Database {
@@ -54,6 +60,7 @@ impl Temporary {
         let server = std::env::var("TEST_DATABASE_URL").ok();
         let server = server.filter(|url| !url.is_empty());
         let server = server.expect("set TEST_DATABASE_URL or run `cargo xtask test`");
+        let room = ROOM.acquire().await.unwrap();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("otpd_service_{}_{number}", std::process::id());
         let client = connect(&server).await;
@@ -61,7 +68,11 @@ impl Temporary {
         client.batch_execute(&drop).await.unwrap();
         let create = format!("CREATE DATABASE {name} ENCODING 'UTF8' TEMPLATE template0");
         client.batch_execute(&create).await.unwrap();
-        Self { server, name }
+        Self {
+            server,
+            name,
+            _room: room,
+        }
     }
 }
 
