@@ -17,5 +17,6 @@ mod harness;
 mod hostile;
 mod lockout;
 mod outage;
+mod repetition;
 mod revocation;
 mod start;
