@@ -115,10 +115,14 @@ impl App {
                 Begun::Replay(kept) => return kept,
                 Begun::Turn(turn, alone) => (turn, alone),
             };
-            match operation(turn).await {
+            let error = match operation(turn).await {
                 Ok(answer) => return Ok(Reply::Fresh(answer)),
-                Err(Error::IdempotencyRunning) => {}
-                Err(error) => return turn.keep_error(error).await.map(Reply::Fresh),
+                Err(Error::IdempotencyRunning) => continue,
+                Err(error) => error,
+            };
+            match turn.keep_error(error).await {
+                Error::IdempotencyRunning => {}
+                error => return Err(error),
             }
         }
         Err(Error::IdempotencyRunning)
@@ -207,20 +211,28 @@ impl Turn<'_> {
         }
     }
 
-    /// Keeps "not found" and "conflict": they are answers too.
-    async fn keep_error<T>(&self, error: Error) -> Result<T, Error> {
-        if self.key.is_some()
-            && let Some(code) = kept_code(&error)
-        {
-            let now = self.app.store.now().await?;
-            let mut batch = Batch::new();
-            self.keep(&mut batch, &Stored::Error(code), now, PLAIN_MS)?;
-            match self.app.store.commit(batch).await {
-                Ok(_) | Err(StoreError::Refused(_)) => {}
-                Err(error) => return Err(error.into()),
-            }
+    /// Keeps "not found" and "conflict": they are answers too. Gives the error back, or
+    /// [`Error::IdempotencyRunning`] when an answer was kept in between: then it may be
+    /// that very request, done at another node, that this one has met.
+    async fn keep_error(&self, error: Error) -> Error {
+        let Some(code) = kept_code(&error).filter(|_| self.key.is_some()) else {
+            return error;
+        };
+        match self.try_keep_error(code).await {
+            Ok(()) => error,
+            Err(other) => other,
         }
-        Err(error)
+    }
+
+    async fn try_keep_error(&self, code: &'static str) -> Result<(), Error> {
+        let now = self.app.store.now().await?;
+        let mut batch = Batch::new();
+        self.keep(&mut batch, &Stored::Error(code), now, PLAIN_MS)?;
+        match self.app.store.commit(batch).await {
+            Err(StoreError::Refused(Refusal::IdempotencyTaken)) => Err(Error::IdempotencyRunning),
+            Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn keep(
