@@ -97,12 +97,33 @@ impl Policies {
         self.named.get(name)
     }
 
-    /// The level in force for a stored device. A level that has left the
-    /// configuration since falls back to the default one: the device goes on
-    /// working, under the rules that hold for everybody.
-    pub fn of(&self, name: Option<&str>) -> &Policy {
-        name.and_then(|name| self.named.get(name))
-            .unwrap_or(&self.default)
+    /// The level in force for a stored device. For a level that has left the
+    /// configuration since, the strictest of everything that is left: the device goes
+    /// on working, but forgetting a level never loosens anything.
+    pub fn of(&self, name: Option<&str>) -> Policy {
+        match name {
+            None => self.default,
+            Some(name) => self
+                .named(name)
+                .copied()
+                .unwrap_or_else(|| self.strictest()),
+        }
+    }
+
+    fn strictest(&self) -> Policy {
+        let stricter = |a: Policy, b: &Policy| Policy {
+            window: a.window.min(b.window),
+            budget: Budget {
+                lock_after: a.budget.lock_after.min(b.budget.lock_after),
+                disable_after: a.budget.disable_after.min(b.budget.disable_after),
+                disable_after_30_days: a
+                    .budget
+                    .disable_after_30_days
+                    .min(b.budget.disable_after_30_days),
+            },
+            ..a
+        };
+        self.named.values().fold(self.default, stricter)
     }
 }
 
@@ -135,16 +156,16 @@ mod tests {
     }
 
     #[test]
-    fn a_policy_that_left_the_configuration_falls_back_to_the_default() {
+    fn a_policy_that_left_the_configuration_falls_back_to_the_strictest() {
         let mut policies = Policies::default();
         let strict = Policy {
             window: 0,
             ..Policy::default()
         };
         policies.named.insert("strict".into(), strict);
-        assert_eq!(policies.of(Some("strict")), &strict);
-        assert_eq!(policies.of(Some("gone")), &policies.default);
-        assert_eq!(policies.of(None), &policies.default);
+        assert_eq!(policies.of(Some("strict")), strict);
+        assert_eq!(policies.of(Some("gone")).window, 0);
+        assert_eq!(policies.of(None), policies.default);
         assert!(policies.named("gone").is_none());
     }
 }

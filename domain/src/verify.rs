@@ -150,7 +150,7 @@ pub fn attempt(
     let Some(index) = find(user, &attempt.device, now) else {
         return Outcome::without_event(Verdict::Unknown, 0);
     };
-    let policy = *policies.of(user.devices[index].device.policy.as_deref());
+    let policy = policies.of(user.devices[index].device.policy.as_deref());
     let mut bench = Bench {
         guard: &mut user.guard,
         guard_changed: &mut user.guard_changed,

@@ -5,7 +5,7 @@ use std::ops::RangeInclusive;
 use otp::Totp;
 
 use crate::device::{Device, Hot, Kind};
-use crate::policy::Policy;
+use crate::policy::{LONGEST_WINDOW_SECONDS, Policy};
 use crate::time::Time;
 
 /// Counters that are looked at beyond the next one (RFC 4226, 7.4).
@@ -42,9 +42,12 @@ pub fn device_step(device: &Device, now: Time) -> i64 {
 /// is told from a wrong one afterwards, by [`Hot::next`].
 pub fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive<u64> {
     match device.kind {
-        Kind::Totp { .. } => {
+        Kind::Totp { period } => {
             let centre = device_step(device, now);
-            let width = i64::from(policy.window);
+            // A device registered under a narrower window keeps to the longest life of
+            // a code when the window is widened later.
+            let widest = LONGEST_WINDOW_SECONDS / period.max(1);
+            let width = i64::from(policy.window.min(widest));
             range(centre - width, centre + width)
         }
         // One before the next, so that a repetition of the last code is known as such.
