@@ -90,34 +90,53 @@ struct Remembered {
 /// API keys seen lately, so that a verification needs no query for its caller.
 #[derive(Default)]
 pub(crate) struct KeyMemory {
-    keys: RwLock<HashMap<String, Remembered>>,
+    memory: RwLock<Memory>,
+}
+
+#[derive(Default)]
+struct Memory {
+    keys: HashMap<String, Remembered>,
+    /// Counts what was forgotten: a key that was read before something was forgotten
+    /// is not remembered, for it may be the one.
+    forgotten: u64,
 }
 
 impl KeyMemory {
     fn get(&self, id: &str, hash: &[u8; 32], now: Time) -> Option<Arc<Caller>> {
-        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
-        let key = keys.get(id)?;
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        let key = memory.keys.get(id)?;
         let alive = key.expires_at.is_none_or(|end| end > now);
         (same_hash(&key.hash, hash) && alive).then(|| Arc::clone(&key.caller))
     }
 
-    fn put(&self, key: &StoredKey, caller: Arc<Caller>) {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        if keys.len() >= MOST_KEYS {
-            keys.clear();
+    /// To be taken before a key is read from the database.
+    fn forgotten(&self) -> u64 {
+        let memory = self.memory.read().unwrap_or_else(PoisonError::into_inner);
+        memory.forgotten
+    }
+
+    /// Remembers a key, unless something was forgotten since it was read.
+    fn put(&self, key: &StoredKey, caller: &Arc<Caller>, forgotten: u64) {
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        if memory.forgotten != forgotten {
+            return;
+        }
+        if memory.keys.len() >= MOST_KEYS {
+            memory.keys.clear();
         }
         let remembered = Remembered {
             hash: key.hash,
-            caller,
+            caller: Arc::clone(caller),
             expires_at: key.expires_at,
         };
-        keys.insert(key.id.clone(), remembered);
+        memory.keys.insert(key.id.clone(), remembered);
     }
 
     /// Forgets a key, before its revocation is answered.
     pub(crate) fn forget(&self, id: &str) {
-        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
-        keys.remove(id);
+        let mut memory = self.memory.write().unwrap_or_else(PoisonError::into_inner);
+        memory.keys.remove(id);
+        memory.forgotten += 1;
     }
 }
 
@@ -142,6 +161,7 @@ impl App {
         {
             return Ok(caller);
         }
+        let forgotten = self.keys.forgotten();
         let stored = self.store.api_key(key.id).await?;
         let stored = stored.ok_or(Error::Unauthenticated)?;
         let alive = stored.revoked_at.is_none() && stored.expires_at.is_none_or(|end| end > now);
@@ -155,16 +175,7 @@ impl App {
             id: stored.id.as_str().into(),
             scopes: Scopes::parse_known(&stored.scopes),
         });
-        self.keys.put(&stored, Arc::clone(&caller));
-        // A revocation between the read and the line above has forgotten nothing: it
-        // is looked for again, so that nothing revoked stays remembered.
-        if !self.store.is_shared() {
-            let again = self.store.api_key(key.id).await?;
-            if again.is_none_or(|key| key.revoked_at.is_some()) {
-                self.keys.forget(key.id);
-                return Err(Error::Unauthenticated);
-            }
-        }
+        self.keys.put(&stored, &caller, forgotten);
         Ok(caller)
     }
 
