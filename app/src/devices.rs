@@ -155,7 +155,11 @@ impl App {
                 let now = self.store.now().await?;
                 let found = self.live_device(name, now).await?;
                 if let State::Deactivated(at) = found.device.state {
-                    return Ok(deactivated(name, at));
+                    let answer = deactivated(name, at);
+                    // Kept too: the name may be registered again before a repetition
+                    // comes, and that must not end the new device.
+                    let kept = turn.commit(Batch::new(), now, &answer, Kept::Plain).await?;
+                    return kept.map(|()| answer).map_err(|_| Error::Busy);
                 }
                 let mut batch = Batch::new();
                 batch.deactivate_device(found.device.id, found.device.user, now);

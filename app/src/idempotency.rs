@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use domain::Time;
+use domain::verify::Ask;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{Batch, Refusal, StoreError, Ticket};
@@ -115,14 +116,13 @@ impl App {
                 Begun::Replay(kept) => return kept,
                 Begun::Turn(turn, alone) => (turn, alone),
             };
-            let error = match operation(turn).await {
+            match operation(turn).await {
                 Ok(answer) => return Ok(Reply::Fresh(answer)),
-                Err(Error::IdempotencyRunning) => continue,
-                Err(error) => error,
-            };
-            match turn.keep_error(error).await {
-                Error::IdempotencyRunning => {}
-                error => return Err(error),
+                Err(Error::IdempotencyRunning) => {}
+                Err(error) => match turn.keep_error(error).await {
+                    Error::IdempotencyRunning => {}
+                    error => return Err(error),
+                },
             }
         }
         Err(Error::IdempotencyRunning)
@@ -170,13 +170,17 @@ impl App {
     }
 
     /// What a lane needs to give an attempt's first answer again.
-    pub(crate) fn ticket(&self, context: &Context) -> Option<Ticket> {
+    /// A verification's is kept for a minute, any other's for a day.
+    pub(crate) fn ticket(&self, context: &Context, ask: &Ask) -> Option<Ticket> {
         let repeatable = context.repeatable.as_ref()?;
         let (id, fingerprint) = self.hashes(context, repeatable);
         Some(Ticket {
             id,
             fingerprint,
-            lives_ms: VERIFICATION_MS,
+            lives_ms: match ask {
+                Ask::Verify(_) => VERIFICATION_MS,
+                Ask::Confirm(_) | Ask::Resynchronise(..) | Ask::Explain(_) => PLAIN_MS,
+            },
         })
     }
 }

@@ -144,6 +144,7 @@ impl App {
     }
 
     async fn ask(&self, context: &Context, device: DeviceName, ask: Ask) -> Result<Answer, Error> {
+        let idempotency = self.ticket(context, &ask);
         let submission = Submission {
             attempt: Attempt {
                 device,
@@ -151,7 +152,7 @@ impl App {
                 origin: context.origin(),
             },
             key_id: context.caller.key_id(),
-            idempotency: self.ticket(context),
+            idempotency,
         };
         let answer = self.store.attempt(submission).await;
         answer.map_err(|error| {
