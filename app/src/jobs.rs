@@ -22,9 +22,6 @@ impl App {
     /// Runs the jobs until the token is cancelled. A job that fails is tried again in
     /// its next round; the server goes on.
     pub async fn run_jobs(self: Arc<Self>, stop: CancellationToken) {
-        if let Err(error) = self.reseal().await {
-            tracing::error!(%error, "keys could not be sealed anew");
-        }
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -41,6 +38,7 @@ impl App {
 
     async fn round(&self) {
         let jobs = [
+            ("new master secret", self.finish_new_master().await),
             ("refusals", self.record_refusals().await),
             ("kept answers", self.sweep_answers().await),
             ("pending devices", self.sweep_pending().await),

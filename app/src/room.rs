@@ -44,6 +44,18 @@ pub enum RoomError {
     /// The vault refused a new version.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),
+    /// A change of the master secret has not been finished.
+    #[error(
+        "the change to version {active} of the master secret is not finished, and keys may still \
+         be sealed under version {missing}: give that one as MASTER_SECRET_PREVIOUS until the log \
+         says that it is needed no more"
+    )]
+    Unfinished {
+        /// The version in use.
+        active: KeyVersion,
+        /// A version that was not given.
+        missing: KeyVersion,
+    },
     /// What is stored is not what this server wrote.
     #[error("the database is damaged: {0}")]
     Damaged(&'static str),
@@ -143,6 +155,7 @@ impl Room {
         let known: Vec<KnownVersion> = versions.iter().map(known).collect();
         let unlocked = Keyring::unlock(InstanceId(instance), &known, active, secrets)?;
         let keyring = unlocked.keyring;
+        Self::require_secrets(&keyring, store, &versions).await?;
         let own = store.own_keys().await?;
         let find = |purpose: &str| own.iter().find(|key| key.purpose == purpose);
         let root = find(ROOT).ok_or(RoomError::Damaged("the root key is missing"))?;

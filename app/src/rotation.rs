@@ -1,17 +1,42 @@
 //! Changing the master secret: a new version is made known, taken into use, and everything is sealed anew.
 
 use domain::{Action, DeviceId, Event, Origin, SealedKey};
-use store::{Batch, MasterVersion, OwnKey, Store};
+use store::{Batch, MasterVersion, OwnKey, Store, StoreError};
 use vault::{KeyVersion, Keyring, MasterSecret, Place};
 
 use crate::judge::device_place;
 use crate::room::{Room, RoomError};
 use crate::{App, Error};
 
+/// Stated once everything is sealed under that version: older secrets can go.
+fn sealed_under(version: KeyVersion) -> String {
+    format!("sealed-under-{version}")
+}
+
 /// Keys sealed anew per batch: a short slice between attempts.
 const SLICE: i64 = 64;
 
 impl Room {
+    /// Refuses to work without a secret that stored keys may still be sealed under.
+    pub(crate) async fn require_secrets(
+        keyring: &Keyring,
+        store: &Store,
+        versions: &[MasterVersion],
+    ) -> Result<(), RoomError> {
+        let missing = versions
+            .iter()
+            .map(|version| KeyVersion(version.version))
+            .find(|version| !keyring.holds(*version));
+        let Some(missing) = missing else {
+            return Ok(());
+        };
+        let active = keyring.active();
+        match store.fact(&sealed_under(active)).await? {
+            Some(_) => Ok(()),
+            None => Err(RoomError::Unfinished { active, missing }),
+        }
+    }
+
     /// Makes a secret that the database does not know its next version, and takes it
     /// into use at once. For a database that no other process uses.
     ///
@@ -57,12 +82,45 @@ impl App {
         Ok(())
     }
 
+    /// Seals anew what is still sealed under an older master secret, unless that was
+    /// finished before.
+    ///
+    /// # Errors
+    /// When the database fails or a key cannot be opened.
+    pub(crate) async fn finish_new_master(&self) -> Result<(), Error> {
+        let active = self.room.keyring.active();
+        if self.store.fact(&sealed_under(active)).await?.is_some() {
+            return Ok(());
+        }
+        let count = self.reseal().await?;
+        if count > 0 {
+            tracing::info!(
+                count,
+                "all keys are sealed under the new master secret: MASTER_SECRET_PREVIOUS is needed no more"
+            );
+        }
+        Ok(())
+    }
+
     /// Seals everything that is sealed under an older master secret under the active
-    /// one. Returns how many keys it was; 0 means that older secrets can be removed.
+    /// one, and states that it is done. Returns how many keys it was.
     ///
     /// # Errors
     /// When the database fails or a key cannot be opened.
     pub async fn reseal(&self) -> Result<u64, Error> {
+        let count = self.reseal_all().await?;
+        let active = self.room.keyring.active();
+        let now = self.store.now().await?;
+        let mut batch = Batch::new();
+        batch.set_fact_once(&sealed_under(active), &now.to_string());
+        match self.store.commit(batch).await {
+            // Refused: stated before.
+            Ok(_) | Err(StoreError::Refused(_)) => Ok(count),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn reseal_all(&self) -> Result<u64, Error> {
         let mut count = self.reseal_own_keys().await?;
         let active = self.room.keyring.active().0;
         let mut after = DeviceId(0);
