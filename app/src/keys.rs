@@ -73,6 +73,19 @@ pub struct RevokedKey {
     pub revoked: bool,
 }
 
+/// A key on its way to its first owner.
+pub struct FirstKey {
+    stored: StoredKey,
+    made: MadeKey,
+}
+
+impl FirstKey {
+    /// The whole credential.
+    pub fn text(&self) -> &str {
+        &self.made.key
+    }
+}
+
 impl App {
     /// Makes a key with scopes that the caller has itself.
     ///
@@ -171,12 +184,13 @@ impl App {
         })
     }
 
-    /// The first key of a new database, with every scope; `None` when there is one
-    /// already, or another node made it at the same time.
+    /// The first key of a new database, with every scope, not yet in force: whoever
+    /// gives it away does so before [`App::store_first_key`]. `None` when there is a
+    /// key already.
     ///
     /// # Errors
-    /// When the database cannot be read or written.
-    pub async fn first_key(&self, context: &Context) -> Result<Option<MadeKey>, Error> {
+    /// When the database cannot be read.
+    pub async fn prepare_first_key(&self, context: &Context) -> Result<Option<FirstKey>, Error> {
         if self.store.count_api_keys().await? > 0 {
             return Ok(None);
         }
@@ -187,13 +201,21 @@ impl App {
         };
         let now = self.store.now().await?;
         let (stored, made) = self.fresh_key(context, &new, now);
+        Ok(Some(FirstKey { stored, made }))
+    }
+
+    /// Puts the first key in force; false when another node was faster.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn store_first_key(&self, context: &Context, first: FirstKey) -> Result<bool, Error> {
         let mut batch = Batch::new();
-        batch.set_fact_once("first-key", &stored.id);
-        batch.insert_key(&stored);
-        batch.record(created(&stored, context));
+        batch.set_fact_once("first-key", &first.stored.id);
+        batch.insert_key(&first.stored);
+        batch.record(created(&first.stored, context));
         match self.store.commit(batch).await {
-            Ok(_) => Ok(Some(made)),
-            Err(StoreError::Refused(_)) => Ok(None),
+            Ok(_) => Ok(true),
+            Err(StoreError::Refused(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
     }

@@ -19,6 +19,7 @@ mod room;
 mod rotation;
 mod settings;
 mod stats;
+mod users;
 mod verify;
 
 use std::sync::Arc;
@@ -32,7 +33,7 @@ pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
-pub use keys::{KeyView, MadeKey, NewKey, RevokedKey};
+pub use keys::{FirstKey, KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
 pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
@@ -40,6 +41,7 @@ pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use settings::Settings;
 pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
+pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};
 
 use caller::KeyMemory;

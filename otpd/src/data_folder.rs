@@ -38,19 +38,37 @@ fn make(folder: &Path) -> Result<(), WiringError> {
     builder.create(folder).map_err(failed(folder))
 }
 
-/// Writes a new file that only its owner can read, on the disk before this returns.
+/// Writes a new file that only its owner can read: whole and on the disk before this
+/// returns, or not at all. Refuses to overwrite one.
 fn write_private(path: &Path, text: &str) -> Result<(), WiringError> {
     make_parent(path)?;
+    let draft = path.with_extension("draft");
     let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
+    options.write(true).create(true).truncate(true);
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let write = || {
-        let mut file = options.open(path)?;
+        let mut file = options.open(&draft)?;
         file.write_all(text.as_bytes())?;
-        file.sync_all()
+        file.sync_all()?;
+        // A hard link, unlike a renaming, fails when the name is taken.
+        let linked = fs::hard_link(&draft, path);
+        fs::remove_file(&draft)?;
+        linked?;
+        match path.parent() {
+            Some(folder) => OpenOptions::new().read(true).open(folder)?.sync_all(),
+            None => Ok(()),
+        }
     };
     write().map_err(failed(path))
+}
+
+/// Removes a file that is not valid any more.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove(path: &Path) -> Result<(), WiringError> {
+    fs::remove_file(path).map_err(failed(path))
 }
 
 /// Where the master secret lies when it is not given in the settings.

@@ -16,17 +16,24 @@ use crate::data_folder;
 /// When the database or the file cannot be written.
 pub async fn give(app: &App, settings: &Settings, url: &str) -> anyhow::Result<()> {
     let context = Context::local(Caller::Server);
-    let Some(made) = app.first_key(&context).await? else {
+    let Some(first) = app.prepare_first_key(&context).await? else {
         return Ok(());
     };
-    let text = Zeroizing::new(page(settings, url, &made.key));
+    let text = Zeroizing::new(page(settings, url, first.text()));
     if std::io::stdout().is_terminal() && !settings.environment.is_production() {
-        let mut out = std::io::stdout().lock();
-        out.write_all(text.as_bytes())?;
-        out.flush()?;
-    } else {
-        let path = data_folder::write_first_start(&settings.data_dir, &text)?;
+        if app.store_first_key(&context, first).await? {
+            let mut out = std::io::stdout().lock();
+            out.write_all(text.as_bytes())?;
+            out.flush()?;
+        }
+        return Ok(());
+    }
+    // The file first: a key in force that nobody was given could never be had again.
+    let path = data_folder::write_first_start(&settings.data_dir, &text)?;
+    if app.store_first_key(&context, first).await? {
         tracing::info!(path = %path.display(), "first start: the first API key and three commands to try are in this file; remove it when you have read it");
+    } else {
+        data_folder::remove(&path)?;
     }
     Ok(())
 }
@@ -60,7 +67,7 @@ Welcome to otpd. This is shown once.
   1. Register a device:
 
     export OTPD_KEY={key}
-    DEVICE=$(curl -s {url}/api/v1/devices/register -H "Authorization: Bearer $OTPD_KEY" -d '{{"device_id":"my-phone","user_id":"me"}}'); echo "$DEVICE"
+    DEVICE=$(curl -sS {url}/api/v1/devices/register -H "Authorization: Bearer $OTPD_KEY" -d '{{"device_id":"my-phone","user_id":"me"}}'); echo "$DEVICE"
 
   2. Show its QR code and scan it with an authenticator app:
 
@@ -68,7 +75,7 @@ Welcome to otpd. This is shown once.
 
   3. Verify the code that the app shows (or the one that `code` computes):
 
-    curl -s {url}/api/v1/otp/verify -H "Authorization: Bearer $OTPD_KEY" -d '{{"device_id":"my-phone","otp":"'$(echo "$DEVICE" | {program} code)'"}}'
+    curl -sS {url}/api/v1/otp/verify -H "Authorization: Bearer $OTPD_KEY" -d '{{"device_id":"my-phone","otp":"'$(echo "$DEVICE" | {program} code)'"}}'
 
   Data and master key are in {folder}: back them up, apart from each other.
   API description: {url}/docs

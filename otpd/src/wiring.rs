@@ -28,6 +28,9 @@ pub enum WiringError {
     /// one by itself.
     #[error("{0}")]
     MasterSecret(String),
+    /// A command that needs a database found none.
+    #[error("there is no database at {}: run the command where the server runs, or set DATABASE_URL or OTPD_DATA_DIR", .0.display())]
+    NoDatabase(PathBuf),
     /// A file or folder.
     #[error("cannot use {path}: {cause}")]
     File {
@@ -111,6 +114,23 @@ pub async fn open(settings: &Settings, around: &Surroundings) -> Result<Opened, 
     open_beside(Others::MayRun, settings, around).await
 }
 
+/// The same for a command that changes an existing database: an empty folder is a
+/// mistake, and no reason to make a new one.
+///
+/// # Errors
+/// A sentence for whoever gave the command.
+pub async fn open_existing(
+    settings: &Settings,
+    around: &Surroundings,
+) -> Result<Opened, WiringError> {
+    if let DatabaseUrl::Sqlite(path) = &settings.database.url
+        && !path.exists()
+    {
+        return Err(WiringError::NoDatabase(path.clone()));
+    }
+    open(settings, around).await
+}
+
 /// The same for the one command that may take a new master secret into use on a
 /// database that several processes can share, while all others are stopped.
 ///
@@ -137,7 +157,7 @@ async fn open_beside(
         let (secret, made_master) = match given_secret(settings)? {
             Some(secret) => (secret, None),
             None if may_make => make_secret(settings, random.as_ref())?,
-            None => return Err(WiringError::MasterSecret(missing(settings))),
+            None => return Err(WiringError::MasterSecret(none_for_new(settings))),
         };
         let room = Room::create(&store, &secret, random).await?;
         return Ok(Opened {
@@ -269,6 +289,18 @@ fn make_secret(
     let secret = MasterSecret::generate(random);
     let path = data_folder::write_master(&settings.data_dir, &secret)?;
     Ok((secret, Some(path)))
+}
+
+fn none_for_new(settings: &Settings) -> String {
+    let why = if settings.environment.is_production() {
+        "in production"
+    } else {
+        "for PostgreSQL"
+    };
+    format!(
+        "this database is new, and {why} no master secret is made by itself: set MASTER_SECRET \
+         to 32 characters or more, for example from `openssl rand -base64 32`, and keep it safe"
+    )
 }
 
 fn missing(settings: &Settings) -> String {

@@ -8,12 +8,12 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, stats, verify};
+use crate::api::{audit, devices, health, keys, metrics, stats, users, verify};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
     AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
-    NotATestDevice, ScopeTooWide, TooManyDevices,
+    NotATestDevice, ScopeTooWide, TooManyDevices, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -47,6 +47,8 @@ fn table(test_codes: bool) -> Table {
         .only_if(test_codes, |table| {
             table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
         })
+        .tag("Users")
+        .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
         .tag("Operation")
         .call(GET, "/api/v1/audit", audit::search, "Search the audit log, newest first", &[])
         .call(GET, "/api/v1/audit/checkpoints/latest", audit::latest, "The newest checkpoint, to be kept elsewhere", &[NoCheckpoint])

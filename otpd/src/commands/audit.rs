@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, ensure};
+use anyhow::Context as _;
 use app::audit::{self, AuditOptions, AuditReport, Proof};
 use domain::checkpoint::Checkpoint;
 
@@ -73,7 +73,10 @@ fn print(report: &AuditReport) -> anyhow::Result<()> {
         let seq = finding.seq.map_or("-".to_owned(), |seq| seq.to_string());
         let event = finding.event.as_deref().unwrap_or("-");
         let text = &finding.text;
-        writeln!(out, "FAULT {kind} chain={chain} seq={seq} event={event}: {text}")?;
+        writeln!(
+            out,
+            "FAULT {kind} chain={chain} seq={seq} event={event}: {text}"
+        )?;
     }
     if report.more_findings > 0 {
         writeln!(out, "… and {} faults more", report.more_findings)?;
@@ -99,13 +102,9 @@ fn print(report: &AuditReport) -> anyhow::Result<()> {
 }
 
 async fn checkpoint(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
-    let opened = wiring::open(settings, around).await.context(
+    let opened = wiring::open_existing(settings, around).await.context(
         "no checkpoint can be made offline; a running server has POST /api/v1/audit/checkpoints",
     )?;
-    ensure!(
-        opened.made_master.is_none(),
-        "there was no database: a new one was made, and nothing is in it to vouch for"
-    );
     let app = wiring::start(settings, opened, around).await?;
     let result = app.checkpoint().await;
     app.close().await;

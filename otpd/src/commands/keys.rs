@@ -29,7 +29,7 @@ pub async fn run(
         let app = App::reading(wiring::app_settings(settings), store, room, clock);
         return list(&app).await;
     }
-    let opened = wiring::open(settings, around)
+    let opened = wiring::open_existing(settings, around)
         .await
         .context("keys cannot be changed offline; a running server has POST /api/v1/keys and DELETE /api/v1/keys/{id}")?;
     let app = wiring::start(settings, opened, around).await?;

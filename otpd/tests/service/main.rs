@@ -30,6 +30,7 @@ mod resync;
 mod scopes;
 mod slow;
 mod stats;
+mod unlock;
 mod verify;
 
 /// Runs each function of the file on both engines. What needs a clock that is set runs

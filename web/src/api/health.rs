@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use app::{Health, Readiness};
 use axum::body::Body;
-use axum::http::{Response, StatusCode};
+use axum::http::header::RETRY_AFTER;
+use axum::http::{HeaderValue, Response, StatusCode};
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::answer::{JSON, Outcome, Output, json, typed};
@@ -39,11 +40,14 @@ pub(crate) async fn ready(front: Arc<Front>) -> Outcome<Word> {
 
 const EITHER: &[StatusCode] = &[StatusCode::OK, StatusCode::SERVICE_UNAVAILABLE];
 
-fn status(readiness: Readiness) -> StatusCode {
-    match readiness {
-        Readiness::Ready => StatusCode::OK,
-        Readiness::NotReady => StatusCode::SERVICE_UNAVAILABLE,
+fn with_readiness(mut response: Response<Body>, readiness: Readiness) -> Response<Body> {
+    if readiness == Readiness::NotReady {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
 }
 
 impl Output for Report {
@@ -65,9 +69,7 @@ impl Output for Report {
     }
 
     fn into_response(self) -> Outcome<Response<Body>> {
-        let mut response = json(&self.1)?;
-        *response.status_mut() = status(self.0);
-        Ok(response)
+        Ok(with_readiness(json(&self.1)?, self.0))
     }
 }
 
@@ -88,9 +90,7 @@ impl Output for Word {
             Readiness::Ready => OK,
             Readiness::NotReady => r#"{"status":"unavailable"}"#,
         };
-        let mut response = typed(JSON, Body::from(word));
-        *response.status_mut() = status(self.0);
-        Ok(response)
+        Ok(with_readiness(typed(JSON, Body::from(word)), self.0))
     }
 }
 

@@ -7,4 +7,5 @@ pub(crate) mod keys;
 pub(crate) mod metrics;
 mod registration;
 pub(crate) mod stats;
+pub(crate) mod users;
 pub(crate) mod verify;

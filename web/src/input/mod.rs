@@ -10,7 +10,7 @@ mod members;
 
 pub(crate) use field::{
     ABOUT_CURSOR, CODE, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER, USER_ID,
-    cursor, flag, line_of, string, whole_number, word_of,
+    User, cursor, flag, line_of, string, whole_number, word_of,
 };
 pub(crate) use fields::{Description, Fields, Given, Place, Wanted};
 

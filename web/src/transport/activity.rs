@@ -29,7 +29,7 @@ use super::{TransportSettings, TransportStats};
 const PARTING: u64 = 2_000;
 
 /// The most bytes of an unread request that are swallowed before the connection is closed.
-const LINGER_BYTES: usize = 1 << 20;
+const LINGER_BYTES: usize = 16 << 20;
 
 const NEVER: u64 = u64::MAX;
 
