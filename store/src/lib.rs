@@ -17,6 +17,7 @@ mod tables;
 mod value;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::Time;
@@ -55,6 +56,8 @@ pub struct Store {
     db: Db,
     ids: Ids,
     clock: Arc<dyn Clock>,
+    /// The last write came to nothing because of the database.
+    writing_failed: AtomicBool,
 }
 
 enum Db {
@@ -83,6 +86,7 @@ impl Store {
             db,
             ids: Ids::default(),
             clock,
+            writing_failed: AtomicBool::new(false),
         })
     }
 
@@ -116,10 +120,10 @@ impl Store {
     /// [`StoreError::Unavailable`] when the outcome is not known,
     /// [`StoreError::Busy`] when too much waits, and what the lane refuses.
     pub async fn attempt(&self, submission: Submission) -> Result<Answer, StoreError> {
-        match &self.db {
+        self.noted(match &self.db {
             Db::Sqlite(db) => db.attempt(submission).await,
             Db::Postgres(db) => db.attempt(submission).await,
-        }
+        })
     }
 
     /// Commits a batch and returns its time.
@@ -127,10 +131,10 @@ impl Store {
     /// # Errors
     /// [`StoreError::Refused`] when a condition did not hold: nothing was changed.
     pub async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
-        match &self.db {
+        self.noted(match &self.db {
             Db::Sqlite(db) => db.commit(batch).await,
             Db::Postgres(db) => db.commit(batch).await,
-        }
+        })
     }
 
     /// The server's time: the database's on PostgreSQL, the process clock on SQLite.
@@ -173,7 +177,25 @@ impl Store {
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if self.writing_failed.load(Ordering::Relaxed) {
+            // Reading may go on working on a full disk: only a write tells.
+            self.write_rows(tables::meta::TAKE_IDS, vec![Value::Int(1)])
+                .await?;
+            self.writing_failed.store(false, Ordering::Relaxed);
+        }
         self.rows(migrate::CURRENT, Vec::new()).await.map(drop)
+    }
+
+    /// Remembers whether the last write came to nothing.
+    fn noted<T>(&self, result: Result<T, StoreError>) -> Result<T, StoreError> {
+        let failed = matches!(
+            result,
+            Err(StoreError::Unavailable(_) | StoreError::Statement(_))
+        );
+        if failed != self.writing_failed.load(Ordering::Relaxed) {
+            self.writing_failed.store(failed, Ordering::Relaxed);
+        }
+        result
     }
 
     /// Serves what waits and ends the lanes.

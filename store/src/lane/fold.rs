@@ -220,9 +220,8 @@ fn replay(
     let mut verdict = stored.verdict;
     // An acceptance is not repeated for a device that has been revoked since.
     let device = loaded.device(&submission.attempt.device);
-    let in_force = device.is_some_and(|device| {
-        device.state == State::Active && Some(device.id.0) == stored.device
-    });
+    let in_force = device
+        .is_some_and(|device| device.state == State::Active && Some(device.id.0) == stored.device);
     if matches!(verdict, Verdict::Accepted { .. }) && !in_force {
         verdict = Verdict::Rejected;
     }

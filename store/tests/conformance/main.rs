@@ -1,4 +1,6 @@
 //! The conformance list of the storage: the same behaviours on SQLite and PostgreSQL, the lanes included.
+#![allow(clippy::unwrap_used, reason = "a test may fail")]
+#![allow(unreachable_pub, reason = "nothing uses a test binary from outside")]
 
 mod attempts;
 mod database;
