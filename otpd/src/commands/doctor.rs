@@ -80,7 +80,8 @@ async fn clock(store: &store::Store, around: &Surroundings) -> Result<String, St
 
 fn warnings(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.settings;
-    let mut warnings = Vec::new();
+    let unused = super::serve::unused(settings).into_iter();
+    let mut warnings: Vec<String> = unused.map(str::to_owned).collect();
     if settings.callers.api_key.is_some() {
         warnings.push(
             "API_KEY is set: it may do everything and is removed only by a restart without it"

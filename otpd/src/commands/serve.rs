@@ -15,6 +15,9 @@ use crate::wiring::{self, Surroundings};
 /// # Errors
 /// A sentence for whoever started the server, when it cannot do its work.
 pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
+    for sentence in unused(settings) {
+        tracing::warn!("{sentence}");
+    }
     let opened = wiring::open(settings, around).await?;
     if let Some(path) = &opened.made_master {
         tracing::info!(path = %path.display(), "a master secret was made for this new database: back it up, apart from the database");
@@ -23,6 +26,18 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
     let result = listen(settings, around, &app).await;
     app.close().await;
     result
+}
+
+/// Settings that were given and that this version does not use yet.
+pub fn unused(settings: &Settings) -> Vec<&'static str> {
+    let mut sentences = Vec::new();
+    if settings.jwt.secret_key.is_some() {
+        sentences.push("SECRET_KEY is set, but this version accepts no JWT as a credential");
+    }
+    if settings.redis.url.is_some() {
+        sentences.push("REDIS_URL is set, but this version counts rates in memory, per process");
+    }
+    sentences
 }
 
 async fn listen(
