@@ -12,7 +12,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 use super::database::try_simple_query;
-use super::server::signal;
+use super::server::{signal, try_signal};
 use super::surroundings::until;
 
 /// How long it may take until it answers.
@@ -153,10 +153,7 @@ impl Drop for Frozen {
     fn drop(&mut self) {
         for pid in &self.0 {
             // One that has ended meanwhile needs no signal.
-            let _ = Command::new("kill")
-                .args(["-CONT", &pid.to_string()])
-                .stderr(Stdio::null())
-                .status();
+            try_signal("CONT", *pid);
         }
     }
 }
