@@ -91,6 +91,7 @@ fn fits(schema: &'static Value, value: &Value) -> Result<(), String> {
                 members(wanted, value)?;
                 true
             }
+            "minimum" | "maximum" => is_bounded(keyword, wanted, value),
             "additionalProperties" if wanted == false => has_no_other(schema, value),
             "additionalProperties" => {
                 rest(schema, wanted, value)?;
@@ -130,6 +131,16 @@ fn has_type(wanted: &Value, value: &Value) -> bool {
         "array" => value.is_array(),
         "object" => value.is_object(),
         other => panic!("{other} is no type"),
+    }
+}
+
+fn is_bounded(keyword: &str, bound: &Value, value: &Value) -> bool {
+    let (Some(bound), Some(number)) = (bound.as_f64(), value.as_f64()) else {
+        return true;
+    };
+    match keyword {
+        "minimum" => number >= bound,
+        _ => number <= bound,
     }
 }
 

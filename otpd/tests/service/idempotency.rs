@@ -251,6 +251,10 @@ async fn every_post_with_a_change_is_safe_to_repeat(engine: Engine) {
             "/api/v1/otp/explain",
             json!({ "device_id": "phone", "otp": device.wrong(&server) }),
         ),
+        (
+            "/api/v1/users/alice/unlock",
+            json!({ "reason": "she called" }),
+        ),
         ("/api/v1/devices/phone/deactivate", json!({})),
         (
             "/api/v1/keys",

@@ -101,9 +101,9 @@ impl Process {
 
     /// Asks it to end, waits until it has, and returns all that it logged.
     pub(crate) fn stop(mut self) -> (TempDir, String) {
-        let asked = Command::new("kill")
-            .args(["-TERM", &self.child.id().to_string()])
-            .status();
+        // By the shell's own `kill`, which every machine has.
+        let kill = format!("kill -TERM {}", self.child.id());
+        let asked = Command::new("sh").args(["-c", &kill]).status();
         assert!(asked.unwrap().success());
         assert!(self.child.wait().unwrap().success());
         let log = self.log.take().unwrap().join().unwrap();

@@ -57,13 +57,21 @@ const ROUTES: &[(&str, &str, Option<Scope>)] = &[
     ),
     ("POST", "/api/v1/audit/checkpoints", Some(Scope::AuditRead)),
     ("GET", "/api/v1/stats", Some(Scope::StatsRead)),
+    (
+        "POST",
+        "/api/v1/users/{user_id}/unlock",
+        Some(Scope::UsersWrite),
+    ),
     ("GET", "/api/v1/keys", Some(Scope::KeysWrite)),
     ("POST", "/api/v1/keys", Some(Scope::KeysWrite)),
     ("DELETE", "/api/v1/keys/{id}", Some(Scope::KeysWrite)),
 ];
 
 fn call<'a>(server: &'a Server, method: &'static str, path: &str) -> Call<'a> {
-    let path = path.replace("{device_id}", "none").replace("{id}", "None");
+    let names = ["{device_id}", "{user_id}", "{id}"];
+    let path = names
+        .iter()
+        .fold(path.to_owned(), |path, name| path.replace(name, "none"));
     match method {
         "GET" => server.get(&path),
         "DELETE" => server.delete(&path),
