@@ -227,7 +227,7 @@ fn the_budget_is_that_of_the_named_policy() {
         assert_eq!(case.user.guard.disabled_at, Some(case.now), "{policy:?}");
     }
     check(Some("strict"), 2, 3);
-    check(Some("gone"), 5, 50);
+    check(Some("gone"), 2, 3);
     check(None, 5, 50);
 }
 

@@ -211,6 +211,7 @@ fn the_window_is_that_of_the_named_policy() {
     }
     check(Some("strict"), 0, true);
     check(Some("strict"), 1, false);
-    check(Some("gone"), 1, true);
+    check(Some("gone"), 0, true);
+    check(Some("gone"), 1, false);
     check(None, 1, true);
 }
