@@ -250,6 +250,9 @@ fn answer(
         if !multiplexed && mine.has_late_body() {
             say_late(&mut response);
         }
+        if !multiplexed && response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+            say_last(&mut response);
+        }
         Ok(response.map(|inner| CountedBody {
             inner,
             _in_flight: in_flight,
@@ -264,7 +267,11 @@ fn say_late<B>(response: &mut Response<B>) {
     if response.status() == StatusCode::BAD_REQUEST {
         *response.status_mut() = StatusCode::REQUEST_TIMEOUT;
     }
-    response
-        .headers_mut()
-        .insert(CONNECTION, HeaderValue::from_static("close"));
+    say_last(response);
+}
+
+/// Tells the client that the connection ends with this answer.
+fn say_last<B>(response: &mut Response<B>) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
 }
