@@ -8,7 +8,7 @@ use domain::Time;
 use domain::rate::{Decision, Rate, decide};
 
 const SHARDS: usize = 16;
-/// Sources remembered at most, in all shards together: about 6 MiB when full.
+/// Sources remembered at most, in all shards together.
 const MOST_SOURCES: usize = 65_536;
 
 /// Counters of one limit, by source.
