@@ -9,36 +9,30 @@ use crate::error::{Refusal, StoreError};
 use crate::sql::statements;
 use crate::value::{Row, params};
 
+/// A device with its hot numbers and its user's guard, in the order that [`stored`] reads.
+macro_rules! whole_device {
+    () => {
+        "SELECT d.id, d.user_id, d.name, d.owner, d.shown, d.kind, d.algorithm, d.digits,
+           d.period, d.policy, d.label, d.issuer, d.test, d.key_version, d.sealed,
+           d.created_at, d.pending_until, d.deactivated_at,
+           h.next, h.used, h.last_used, h.drift_ms, h.replayed,
+           g.failures, g.locked_until, g.disabled_at, g.days
+         FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id "
+    };
+}
+
 statements! {
-    BY_NAME = "SELECT d.id, d.user_id, d.name, d.owner, d.shown, d.kind, d.algorithm, d.digits,
-                 d.period, d.policy, d.label, d.issuer, d.test, d.key_version, d.sealed,
-                 d.created_at, d.pending_until, d.deactivated_at,
-                 h.next, h.used, h.last_used, h.drift_ms, h.replayed,
-                 g.failures, g.locked_until, g.disabled_at, g.days
-               FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id
-               WHERE d.name = $1";
-    OF_USER = "SELECT d.id, d.user_id, d.name, d.owner, d.shown, d.kind, d.algorithm, d.digits,
-                 d.period, d.policy, d.label, d.issuer, d.test, d.key_version, d.sealed,
-                 d.created_at, d.pending_until, d.deactivated_at,
-                 h.next, h.used, h.last_used, h.drift_ms, h.replayed,
-                 g.failures, g.locked_until, g.disabled_at, g.days
-               FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id
-               WHERE d.user_id = $1 AND d.id < $2 AND
+    BY_NAME = concat!(whole_device!(), "WHERE d.name = $1");
+    OF_USER = concat!(whole_device!(), "WHERE d.user_id = $1 AND d.id < $2 AND
                  (d.deactivated_at IS NOT NULL OR d.pending_until IS NULL OR d.pending_until > $3) AND
                  CAST($4 AS TEXT) IN ('', CASE WHEN d.deactivated_at IS NOT NULL THEN 'deactivated'
                    WHEN d.pending_until IS NOT NULL THEN 'pending' ELSE 'active' END)
-               ORDER BY d.id DESC LIMIT $5";
-    ALL_DEVICES = "SELECT d.id, d.user_id, d.name, d.owner, d.shown, d.kind, d.algorithm, d.digits,
-                 d.period, d.policy, d.label, d.issuer, d.test, d.key_version, d.sealed,
-                 d.created_at, d.pending_until, d.deactivated_at,
-                 h.next, h.used, h.last_used, h.drift_ms, h.replayed,
-                 g.failures, g.locked_until, g.disabled_at, g.days
-               FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id
-               WHERE d.id < $1 AND
+               ORDER BY d.id DESC LIMIT $5");
+    ALL_DEVICES = concat!(whole_device!(), "WHERE d.id < $1 AND
                  (d.deactivated_at IS NOT NULL OR d.pending_until IS NULL OR d.pending_until > $2) AND
                  CAST($3 AS TEXT) IN ('', CASE WHEN d.deactivated_at IS NOT NULL THEN 'deactivated'
                    WHEN d.pending_until IS NOT NULL THEN 'pending' ELSE 'active' END)
-               ORDER BY d.id DESC LIMIT $4";
+               ORDER BY d.id DESC LIMIT $4");
     INSERT = "INSERT INTO devices (id, user_id, name, owner, shown, kind, algorithm, digits, period,
                 policy, label, issuer, test, key_version, sealed, created_at, pending_until,
                 deactivated_at)
