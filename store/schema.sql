@@ -142,3 +142,73 @@ CREATE TABLE idempotency (
     answer BLOB NOT NULL,
     expires_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE devices ADD COLUMN door TEXT;
+ALTER TABLE guards ADD COLUMN recovery_from INTEGER;
+ALTER TABLE guards ADD COLUMN recovery_tries INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE accounts (
+    user_id INTEGER PRIMARY KEY,
+    shown TEXT NOT NULL,
+    password TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    changed_at INTEGER NOT NULL
+) STRICT;
+CREATE TABLE challenges (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER NOT NULL,
+    kind TEXT NOT NULL,
+    hash BLOB,
+    context TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    uses_left INTEGER NOT NULL,
+    failures INTEGER NOT NULL,
+    locked_until INTEGER,
+    day INTEGER NOT NULL,
+    day_failures INTEGER NOT NULL
+) STRICT;
+CREATE INDEX challenges_by_user ON challenges (user_id, kind, id);
+CREATE TABLE recovery_codes (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    pending_for INTEGER,
+    created_at INTEGER NOT NULL,
+    used_at INTEGER
+) STRICT;
+CREATE INDEX recovery_codes_by_user ON recovery_codes (user_id, id);
+CREATE TABLE sessions (
+    id TEXT PRIMARY KEY,
+    user_id INTEGER NOT NULL,
+    amr TEXT NOT NULL,
+    auth_time INTEGER NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    ended_at INTEGER
+) STRICT, WITHOUT ROWID;
+CREATE INDEX sessions_by_user ON sessions (user_id, id);
+CREATE INDEX sessions_by_expiry ON sessions (expires_at);
+CREATE TABLE outbox (
+    id INTEGER PRIMARY KEY,
+    user_id INTEGER,
+    sealed BLOB NOT NULL,
+    created_at INTEGER NOT NULL,
+    expires_at INTEGER NOT NULL,
+    next_try INTEGER NOT NULL,
+    tries INTEGER NOT NULL
+) STRICT;
+CREATE INDEX outbox_by_next_try ON outbox (next_try, id);
+CREATE TABLE stat_counts (
+    bucket INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    name TEXT NOT NULL,
+    count INTEGER NOT NULL,
+    PRIMARY KEY (bucket, chain, name)
+) STRICT, WITHOUT ROWID;
+CREATE TABLE stat_delays (
+    bucket INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    slot INTEGER NOT NULL,
+    count INTEGER NOT NULL,
+    seconds INTEGER NOT NULL,
+    PRIMARY KEY (bucket, chain, slot)
+) STRICT, WITHOUT ROWID;

@@ -14,10 +14,16 @@ pub(crate) struct Migration {
 }
 
 /// All steps, ascending without a gap.
-pub(crate) const MIGRATIONS: &[Migration] = &[Migration {
-    version: 1,
-    text: include_str!("../migrations/0001_verifier.sql"),
-}];
+pub(crate) const MIGRATIONS: &[Migration] = &[
+    Migration {
+        version: 1,
+        text: include_str!("../migrations/0001_verifier.sql"),
+    },
+    Migration {
+        version: 2,
+        text: include_str!("../migrations/0002_doors.sql"),
+    },
+];
 
 pub(crate) const CREATE_TABLE: &str =
     "CREATE TABLE IF NOT EXISTS migrations (version BIGINT PRIMARY KEY)";
