@@ -20,6 +20,9 @@ pub(crate) enum Purpose {
     RootIdempotencyFingerprint,
     RootIdempotencyAnswer,
     RootSearchTerm,
+    RootOneTimeCode,
+    RootOneTimeToken,
+    RootMail,
     /// The key of one single answer, made from the subkey `RootIdempotencyAnswer`.
     Answer,
 }
@@ -37,6 +40,9 @@ impl Purpose {
             Purpose::RootIdempotencyFingerprint => b"otpd/1/root/idempotency-fingerprint",
             Purpose::RootIdempotencyAnswer => b"otpd/1/root/idempotency-answer",
             Purpose::RootSearchTerm => b"otpd/1/root/search-term",
+            Purpose::RootOneTimeCode => b"otpd/1/root/one-time-code",
+            Purpose::RootOneTimeToken => b"otpd/1/root/one-time-token",
+            Purpose::RootMail => b"otpd/1/root/mail",
             Purpose::Answer => b"otpd/1/answer/",
         }
     }
@@ -73,7 +79,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Purpose; 10] = [
+    const ALL: [Purpose; 13] = [
         Purpose::MasterSeal,
         Purpose::MasterCheck,
         Purpose::MasterDeviceBirth,
@@ -83,6 +89,9 @@ mod tests {
         Purpose::RootIdempotencyFingerprint,
         Purpose::RootIdempotencyAnswer,
         Purpose::RootSearchTerm,
+        Purpose::RootOneTimeCode,
+        Purpose::RootOneTimeToken,
+        Purpose::RootMail,
         Purpose::Answer,
     ];
 

@@ -13,6 +13,12 @@ pub enum VaultError {
          counted (make one with `openssl rand -base64 32`)"
     )]
     MasterSecretTooShort,
+    /// Whoever sees one token signed with it can try guesses offline.
+    #[error(
+        "the shared secret for callers' tokens is too short: HS256 needs 32 bytes or more (RFC 7518, \
+         section 3.2; make one with `openssl rand -base64 32`)"
+    )]
+    SharedSecretTooShort,
     /// A keyring never has two masters of one version.
     #[error("version {0} of the master secret is held already")]
     VersionTaken(KeyVersion),

@@ -15,6 +15,7 @@
 //! Types that hold a secret have no `Debug`, no `Display` and no `Clone`, and wipe it on drop.
 
 mod api_key;
+mod caller_token;
 mod chain;
 mod derive;
 mod device_key;
@@ -24,20 +25,29 @@ mod instance;
 mod keyring;
 mod mac;
 mod master;
+mod one_time;
+mod password;
 mod place;
 mod random;
 mod root;
 mod seal;
 mod search;
 mod sign;
+mod spoken;
+mod token;
 
+pub use caller_token::{SharedSecret, verify_shared};
 pub use error::{OpenError, UnlockError, VaultError};
 pub use instance::{InstanceId, KeyVersion};
 pub use keyring::{Keyring, KnownVersion, Unlocked};
 pub use mac::same_hash;
 pub use master::MasterSecret;
+pub use one_time::{random_code, token_secret};
+pub use password::{PasswordFault, PasswordHasher, check_password};
 pub use place::Place;
 pub use random::Random;
 pub use root::Root;
 pub use seal::Sealed;
 pub use sign::{SigningKey, SigningSeed, kid_of, verify_signature};
+pub use spoken::{Spoken, normalise_spoken, pass_code, recovery_code};
+pub use token::{PublicKey, TokenError, jwk, sign_token, verify_token};

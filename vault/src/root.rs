@@ -9,12 +9,14 @@ use crate::keyring::Keyring;
 use crate::mac::Mac;
 use crate::place::Place;
 use crate::random::{Random, secret_bytes};
-use crate::seal::Sealed;
+use crate::seal::{Sealed, Sealer};
 
 /// The keyed states of everything that must survive a change of the master secret: the audit chain,
-/// API-key hashes, idempotency, search terms. Made once per database, stored sealed. All wiped on drop.
+/// API-key hashes, idempotency, search terms, one-time codes and tokens, waiting mails. Made once per
+/// database, stored sealed. All wiped on drop.
 ///
-/// Its methods stand beside their purpose: `chain.rs`, `api_key.rs`, `idempotency.rs`, `search.rs`.
+/// Its methods stand beside their purpose: `chain.rs`, `api_key.rs`, `idempotency.rs`, `search.rs`,
+/// `one_time.rs`.
 pub struct Root {
     key: Zeroizing<[u8; 32]>,
     pub(crate) audit_chain: Mac,
@@ -23,6 +25,9 @@ pub struct Root {
     pub(crate) idempotency_fingerprint: Mac,
     pub(crate) idempotency_answer: SubKey,
     pub(crate) search_term: Mac,
+    pub(crate) one_time_code: Mac,
+    pub(crate) one_time_token: Mac,
+    pub(crate) mail: Sealer,
 }
 
 impl Root {
@@ -60,6 +65,9 @@ impl Root {
             idempotency_fingerprint: mac(Purpose::RootIdempotencyFingerprint),
             idempotency_answer: material.subkey(Purpose::RootIdempotencyAnswer),
             search_term: mac(Purpose::RootSearchTerm),
+            one_time_code: mac(Purpose::RootOneTimeCode),
+            one_time_token: mac(Purpose::RootOneTimeToken),
+            mail: Sealer::new(&material.subkey(Purpose::RootMail)),
             key,
         }
     }
@@ -77,6 +85,10 @@ mod tests {
         let mut old = keyring();
         let root = Root::generate(&random);
         let (hash, link) = (root.hash_api_key("secret"), root.chain_mac(&[1; 32]));
+        let (code, mail) = (
+            root.hash_code(1, "123456"),
+            root.seal_mail(1, b"x", &random),
+        );
         let sealed = root.seal(&old, PLACE, &random);
 
         let added = old.add_version(KeyVersion(2), &secret('b')).expect("free");
@@ -90,6 +102,8 @@ mod tests {
         let root = root.expect("opens");
         assert_eq!(root.hash_api_key("secret"), hash);
         assert!(root.chain_mac_matches(&[1; 32], &link));
+        assert_eq!(root.hash_code(1, "123456"), code);
+        assert_eq!(root.open_mail(1, &mail).expect("opens").as_slice(), b"x");
     }
 
     #[test]
@@ -108,6 +122,10 @@ mod tests {
         let (left, right) = (Root::generate(&random), Root::generate(&random));
         assert_ne!(left.hash_api_key("secret"), right.hash_api_key("secret"));
         assert_ne!(left.chain_mac(&[1; 32]), right.chain_mac(&[1; 32]));
+        assert_ne!(left.hash_code(1, "123456"), right.hash_code(1, "123456"));
+        assert_ne!(left.hash_token("pass", "x"), right.hash_token("pass", "x"));
+        let mail = left.seal_mail(1, b"x", &random);
+        assert_eq!(right.open_mail(1, &mail), Err(OpenError::Damaged));
         assert_ne!(
             left.search_term("user", "x"),
             right.search_term("user", "x")

@@ -82,7 +82,8 @@ impl SigningKey {
         &self.kid
     }
 
-    fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
+    /// Signs the bytes alone, without a context: for tokens, whose signed text begins with no zero byte.
+    pub(crate) fn sign_bytes(&self, bytes: &[u8]) -> [u8; 64] {
         let mut signature = [0; 64];
         signature.copy_from_slice(self.pair.sign(bytes).as_ref());
         signature
@@ -107,7 +108,8 @@ pub fn kid_of(public: &[u8; 32]) -> String {
     BASE64URL_NOPAD.encode(&Sha256::digest(jwk))
 }
 
-fn verify_bytes(public: &[u8; 32], bytes: &[u8], signature: &[u8]) -> bool {
+/// Counterpart of [`SigningKey::sign_bytes`].
+pub(crate) fn verify_bytes(public: &[u8; 32], bytes: &[u8], signature: &[u8]) -> bool {
     UnparsedPublicKey::new(&ED25519, public)
         .verify(bytes, signature)
         .is_ok()

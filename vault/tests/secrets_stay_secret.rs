@@ -2,7 +2,10 @@
 
 use std::fmt::{Debug, Display};
 
-use vault::{Keyring, MasterSecret, Root, SigningKey, SigningSeed, Unlocked};
+use vault::{
+    Keyring, MasterSecret, PasswordHasher, Root, SharedSecret, SigningKey, SigningSeed, Spoken,
+    Unlocked,
+};
 
 /// Each trait gives every type one implementation, and a second one to types that have the unwanted
 /// trait: the call below is then ambiguous, which the compiler refuses.
@@ -22,9 +25,9 @@ macro_rules! never_implements {
 
 #[test]
 fn secrets_can_be_neither_printed_nor_copied() {
-    never_implements!(Debug: Keyring, MasterSecret, Root, SigningKey, SigningSeed, Unlocked);
-    never_implements!(Display: Keyring, MasterSecret, Root, SigningKey, SigningSeed, Unlocked);
-    never_implements!(Clone: Keyring, MasterSecret, Root, SigningKey, SigningSeed, Unlocked);
+    never_implements!(Debug: Keyring, MasterSecret, Root, SharedSecret, SigningKey, SigningSeed, Spoken, Unlocked);
+    never_implements!(Display: Keyring, MasterSecret, Root, SharedSecret, SigningKey, SigningSeed, Spoken, Unlocked);
+    never_implements!(Clone: Keyring, MasterSecret, Root, SharedSecret, SigningKey, SigningSeed, Spoken, Unlocked);
 }
 
 #[test]
@@ -34,6 +37,9 @@ fn keyed_states_are_wiped_on_drop() {
     // An HMAC's state is two SHA-256 states and nothing else.
     wiped::<sha2::Sha256>();
     wiped::<chacha20poly1305::XChaCha20Poly1305>();
+    // The memory in which a password was hashed.
+    fn can_be_wiped<T: zeroize::Zeroize>() {}
+    can_be_wiped::<argon2::Block>();
 }
 
 #[test]
@@ -42,4 +48,6 @@ fn the_keyed_rooms_are_shared_between_threads() {
     shared::<Keyring>();
     shared::<Root>();
     shared::<SigningKey>();
+    shared::<SharedSecret>();
+    shared::<PasswordHasher>();
 }
