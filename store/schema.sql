@@ -167,6 +167,7 @@ CREATE TABLE challenges (
     day_failures INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX challenges_by_user ON challenges (user_id, kind, id);
+CREATE INDEX challenges_by_expiry ON challenges (expires_at);
 CREATE TABLE recovery_codes (
     id INTEGER PRIMARY KEY,
     user_id INTEGER NOT NULL,

@@ -37,6 +37,49 @@ pub enum Error {
     /// No user of that name.
     #[error("No such user.")]
     UserNotFound,
+    /// The user is unknown or has no authenticator in force: the sentence of the old
+    /// service.
+    #[error("User not found or 2FA not enabled")]
+    TwoFactorNotEnabled,
+    /// The user has no authenticator in force.
+    #[error("The user has no active device.")]
+    NoActiveDevice,
+    /// The user has an active authenticator of this door already.
+    #[error("The user has an active OTP already.")]
+    OtpEnabled,
+    /// A wrong code, where the contract calls it an error.
+    #[error("Invalid OTP")]
+    InvalidOtp,
+    /// The same where a code was to switch the second factor off.
+    #[error("Invalid OTP for disabling MFA")]
+    InvalidOtpForDisabling,
+    /// The code was issued, but it is used or its time is over.
+    #[error("OTP already used or expired")]
+    OtpSpent,
+    /// Too many wrong codes, where the contract calls it an error.
+    #[error("Too many wrong codes. Try again later.")]
+    Locked {
+        /// Seconds until the lock ends; `None` when only somebody else can open it.
+        retry_after: Option<u32>,
+    },
+    /// Unknown user or wrong password: nobody outside learns which.
+    #[error("Invalid credentials")]
+    InvalidCredentials,
+    /// The name is known at one of the doors.
+    #[error("User already exists")]
+    UserExists,
+    /// There is no enrolment to be shown or confirmed.
+    #[error("MFA is not pending")]
+    MfaNotPending,
+    /// There is nothing to switch off.
+    #[error("MFA is already disabled")]
+    MfaAlreadyDisabled,
+    /// The session was not opened with what this needs.
+    #[error("This needs a session that was opened with a code of an authenticator.")]
+    StepUpRequired,
+    /// The address is of a domain that gets no mail from here.
+    #[error("Codes are not sent to addresses of this domain.")]
+    EmailDomainNotAllowed,
     /// No API key of that id.
     #[error("No API key of this id.")]
     KeyNotFound,

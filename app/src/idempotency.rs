@@ -178,8 +178,8 @@ impl App {
             id,
             fingerprint,
             lives_ms: match ask {
-                Ask::Verify(_) => VERIFICATION_MS,
                 Ask::Confirm(_) | Ask::Resynchronise(..) | Ask::Explain(_) => PLAIN_MS,
+                _ => VERIFICATION_MS,
             },
         })
     }

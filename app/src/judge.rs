@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use domain::chain::Link;
-use domain::verify::{Attempt, OpenKeys, Outcome, User};
-use domain::{Device, Policies, Time};
+use domain::verify::{Attempt, Outcome, Secrets, User};
+use domain::{ChallengeId, Device, Policies, Time};
 use store::BatchFacts;
 use vault::{KeyVersion, Place};
 
@@ -44,7 +44,7 @@ impl store::Judge for Judge {
     }
 }
 
-impl OpenKeys for Judge {
+impl Secrets for Judge {
     fn open(&self, device: &Device) -> Option<otp::Secret> {
         let version = KeyVersion(device.key.version);
         let place = device_place(device.id.0);
@@ -55,5 +55,9 @@ impl OpenKeys for Judge {
                 tracing::error!(device = device.id.0, %error, "a device key cannot be opened");
             })
             .ok()
+    }
+
+    fn hash_code(&self, challenge: ChallengeId, code: &otp::Code) -> [u8; 32] {
+        self.room.root.hash_code(challenge.0, &code.to_text())
     }
 }

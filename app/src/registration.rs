@@ -183,6 +183,7 @@ impl App {
             issuer: wanted.issuer.clone(),
             test: wanted.test,
             created_at: now,
+            door: None,
         };
         Ok((new, registered))
     }

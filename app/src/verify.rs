@@ -1,6 +1,6 @@
 //! Attempts: what is asked of a device, sent through its lane, and the answer in the words of the contract.
 
-use domain::verify::{Ask, Attempt, Finding, Typed, Verdict};
+use domain::verify::{Ask, Attempt, Finding, Subject, Typed, Verdict};
 use domain::{DeviceName, Time};
 use serde::Serialize;
 use store::{Answer, StoreError, Submission};
@@ -144,10 +144,20 @@ impl App {
     }
 
     async fn ask(&self, context: &Context, device: DeviceName, ask: Ask) -> Result<Answer, Error> {
+        self.submit(context, Subject::Device(device), ask).await
+    }
+
+    /// Sends an attempt through its lane.
+    pub(crate) async fn submit(
+        &self,
+        context: &Context,
+        subject: Subject,
+        ask: Ask,
+    ) -> Result<Answer, Error> {
         let idempotency = self.ticket(context, &ask);
         let submission = Submission {
             attempt: Attempt {
-                device,
+                subject,
                 ask,
                 origin: context.origin(),
             },
@@ -199,13 +209,21 @@ fn word(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error>
             pointer,
             format!("The codes of this device have {expected} digits."),
         )),
-        Verdict::KeyUnavailable => Err(Error::broken("a device key cannot be opened")),
+        Verdict::KeyUnavailable => Err(key_unavailable()),
+        Verdict::Proven(_) | Verdict::Spent | Verdict::NoFactor | Verdict::NoLogin => {
+            Err(Error::broken("a person's verdict about a device"))
+        }
     }
 }
 
 /// Whole seconds, rounded up, so that waiting that long is enough.
-fn retry_after(answer: &Answer) -> Option<i64> {
+pub(crate) fn retry_after(answer: &Answer) -> Option<i64> {
     let until = answer.locked_until?;
     let left = until.since(answer.at);
     (left > 0).then(|| (left + 999) / 1000)
+}
+
+/// A sealed key is there that none of the master secrets opens.
+pub(crate) fn key_unavailable() -> Error {
+    Error::broken("a device key cannot be opened")
 }

@@ -55,6 +55,40 @@ actions! {
     OtpExplained = "OTP_EXPLAINED",
     /// The current code of a test device was read, in debug mode.
     TestCodeRead = "TEST_CODE_READ",
+    /// A single-use code was issued to a sister service.
+    CodeIssued = "CODE_ISSUED",
+    /// A recovery code or a pass was tried.
+    RecoveryVerification = "RECOVERY_VERIFICATION",
+    /// Only few recovery codes are left.
+    RecoveryCodesLow = "RECOVERY_CODES_LOW",
+    /// A fresh set of recovery codes was made; the old one is void.
+    RecoveryCodesCreated = "RECOVERY_CODES_CREATED",
+    /// The helpdesk made a pass for someone who lost the phone.
+    PassCreated = "PASS_CREATED",
+    /// An account was made.
+    SignedUp = "SIGNED_UP",
+    /// A password was right, or wrong for an account that exists.
+    Login = "LOGIN",
+    /// The second factor of a login was judged, or refused because of a lock.
+    LoginSecondFactor = "LOGIN_2FA",
+    /// A session was ended by its owner.
+    LoggedOut = "LOGGED_OUT",
+    /// An account's second factor was enrolled and waits for its confirmation.
+    MfaEnrolled = "MFA_ENROLLED",
+    /// An account's second factor was removed, with its recovery codes.
+    MfaDisabled = "MFA_DISABLED",
+    /// A code was sent to an email address.
+    EmailCodeSent = "EMAIL_CODE_SENT",
+    /// An emailed code was judged, or refused because of a lock.
+    EmailCodeVerification = "EMAIL_CODE_VERIFICATION",
+    /// A mail could not be delivered and is tried no more.
+    MailFailed = "MAIL_FAILED",
+    /// The root administrator was made, or made anew.
+    RootCreated = "ROOT_CREATED",
+    /// A signing key was made, taken into use or retired.
+    SigningKeyRotated = "SIGNING_KEY_ROTATED",
+    /// All that is stored about a user was handed out.
+    UserExported = "USER_EXPORTED",
     /// A user's lock was opened by an administrator.
     UserUnlocked = "USER_UNLOCKED",
     /// A user was erased; their personal fields in the audit were blanked.

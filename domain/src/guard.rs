@@ -8,6 +8,8 @@ const DAY_MS: i64 = 86_400_000;
 const DAYS: i64 = 30;
 const FIRST_LOCK_SECONDS: i64 = 30;
 const LONGEST_LOCK_SECONDS: i64 = 15 * 60;
+const HOUR_MS: i64 = 3_600_000;
+const RECOVERY_TRIES_AN_HOUR: u32 = 10;
 
 /// What all doors know of a user's wrong guesses. One per user; nothing that
 /// changes a verdict is written without its lock.
@@ -22,6 +24,10 @@ pub struct Guard {
     pub disabled_at: Option<Time>,
     /// Failures by UTC day (days since 1970, count), ascending, 30 days at most.
     pub days: Vec<(i64, u32)>,
+    /// The beginning of the hour that `recovery_tries` counts.
+    pub recovery_from: Option<Time>,
+    /// Recovery codes and passes tried in that hour.
+    pub recovery_tries: u32,
 }
 
 /// Whether a guess may be evaluated at all.
@@ -76,6 +82,28 @@ impl Guard {
     /// Opens a locked or disabled guard: an administrator, a recovery code or a pass.
     pub fn open(&mut self) {
         *self = Self::default();
+    }
+
+    /// Counts a try of a recovery code or a pass, which are judged while codes are
+    /// locked.
+    ///
+    /// # Errors
+    /// The end of the hour in which no more may be tried.
+    pub fn try_recovery(&mut self, now: Time) -> Result<(), Time> {
+        let ends = self.recovery_from.map(|from| from.plus_millis(HOUR_MS));
+        match ends {
+            Some(ends) if ends > now => {
+                if self.recovery_tries >= RECOVERY_TRIES_AN_HOUR {
+                    return Err(ends);
+                }
+                self.recovery_tries += 1;
+            }
+            _ => {
+                self.recovery_from = Some(now);
+                self.recovery_tries = 1;
+            }
+        }
+        Ok(())
     }
 
     /// Guesses that may still fail before the next lock.

@@ -6,6 +6,7 @@
 
 pub mod api_key;
 pub mod chain;
+pub mod challenge;
 pub mod checkpoint;
 pub mod device;
 pub mod event;
@@ -19,12 +20,13 @@ pub mod time;
 pub mod verify;
 pub mod window;
 
+pub use challenge::{Challenge, ChallengeKind, Method};
 pub use device::{Device, Hot, Kind, SealedKey, State};
 pub use event::{Action, Event, Origin, Personal};
 pub use guard::Guard;
-pub use ids::{DeviceId, UserId};
+pub use ids::{ChallengeId, DeviceId, UserId};
 pub use names::{DeviceName, UserName};
 pub use policy::{Budget, Policies, Policy};
 pub use scope::{Scope, Scopes};
 pub use time::Time;
-pub use verify::{Ask, Attempt, Outcome, User, Verdict};
+pub use verify::{Ask, Attempt, Outcome, Subject, User, Verdict};

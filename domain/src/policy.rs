@@ -29,6 +29,18 @@ impl Default for Budget {
     }
 }
 
+impl Budget {
+    /// The least that either of the two allows.
+    #[must_use]
+    pub fn stricter(self, other: Self) -> Self {
+        Self {
+            lock_after: self.lock_after.min(other.lock_after),
+            disable_after: self.disable_after.min(other.disable_after),
+            disable_after_30_days: self.disable_after_30_days.min(other.disable_after_30_days),
+        }
+    }
+}
+
 /// One security level.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Policy {
@@ -113,14 +125,7 @@ impl Policies {
     fn strictest(&self) -> Policy {
         let stricter = |a: Policy, b: &Policy| Policy {
             window: a.window.min(b.window),
-            budget: Budget {
-                lock_after: a.budget.lock_after.min(b.budget.lock_after),
-                disable_after: a.budget.disable_after.min(b.budget.disable_after),
-                disable_after_30_days: a
-                    .budget
-                    .disable_after_30_days
-                    .min(b.budget.disable_after_30_days),
-            },
+            budget: a.budget.stricter(b.budget),
             ..a
         };
         self.named.values().fold(self.default, stricter)

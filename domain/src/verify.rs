@@ -1,31 +1,59 @@
 //! The judge: decides one attempt about one user, and is the only place where a code is accepted.
 //!
 //! The store calls [`attempt`] under the lock of the user's guard, once per attempt
-//! in order of arrival, and writes what it changed. It does nothing else.
+//! in order of arrival, and writes what it changed. It does nothing else. What is asked
+//! of a device that the caller names is decided in [`device`], what is asked of a person
+//! in [`person`], what was sent to an email address in [`emailed`].
 
-use otp::{Code, Secret, consecutive_match, highest_match};
+use otp::{Code, Secret};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 
-use crate::device::{Device, Kind, State};
-use crate::event::{Action, Event, Origin};
+use crate::challenge::{Challenge, Method};
+use crate::device::{Device, State};
+use crate::event::{Event, Origin};
 use crate::guard::{Guard, Standing};
-use crate::ids::UserId;
-use crate::names::DeviceName;
-use crate::policy::{Policies, Policy};
+use crate::ids::{ChallengeId, DeviceId, UserId};
+use crate::names::{DeviceName, UserName};
+use crate::policy::{Budget, Policies};
 use crate::time::Time;
-use crate::window;
+
+mod device;
+mod emailed;
+mod judged;
+mod person;
 
 /// All that can change a verdict about a user, as read under the guard's lock.
 pub struct User {
     /// Whose guard is locked.
     pub id: UserId,
+    /// The canonical name.
+    pub name: String,
     /// The guess budget.
     pub guard: Guard,
     /// True once `guard` differs from what was read.
     pub guard_changed: bool,
-    /// The devices that the attempts name.
+    /// The devices that the attempts name; all that are not deactivated when one of the
+    /// attempts asks something of the person.
     pub devices: Vec<Judged>,
+    /// Challenges that the attempts may answer.
+    pub challenges: Vec<Awaited>,
+    /// Recovery codes in force that have not been used.
+    pub recovery: Vec<RecoveryCode>,
+}
+
+impl User {
+    /// A user of whom nothing but the guard is known yet.
+    pub fn new(id: UserId, name: String, guard: Guard) -> Self {
+        Self {
+            id,
+            name,
+            guard,
+            guard_changed: false,
+            devices: Vec::new(),
+            challenges: Vec::new(),
+            recovery: Vec::new(),
+        }
+    }
 }
 
 /// A device under judgement, with what has to be written back.
@@ -38,6 +66,24 @@ pub struct Judged {
     pub state_changed: bool,
 }
 
+/// A challenge under judgement.
+pub struct Awaited {
+    /// The challenge.
+    pub challenge: Challenge,
+    /// True once it differs from what was read.
+    pub changed: bool,
+}
+
+/// A recovery code under judgement.
+pub struct RecoveryCode {
+    /// Its row.
+    pub id: i64,
+    /// Keyed hash of its text.
+    pub hash: [u8; 32],
+    /// True once it is used: it can be neither used again nor unused.
+    pub used: bool,
+}
+
 /// What a client sent as a code.
 #[derive(Clone, Copy)]
 pub enum Typed {
@@ -47,7 +93,16 @@ pub enum Typed {
     Integer(u64),
 }
 
-/// What is asked of a device.
+/// Of whom or what something is asked.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Subject {
+    /// Of a device that the caller names.
+    Device(DeviceName),
+    /// Of a person, whatever devices they have.
+    User(UserName),
+}
+
+/// What is asked. The first four are asked of a device, the others of a person.
 #[derive(Clone, Copy)]
 pub enum Ask {
     /// Is this its code?
@@ -58,14 +113,49 @@ pub enum Ask {
     Resynchronise(Typed, Typed),
     /// Why was this code not accepted?
     Explain(Typed),
+    /// Is this a code of one of their authenticators?
+    Authenticator(Code),
+    /// Is this the live code issued for them, or one of an authenticator?
+    IssuedOrAuthenticator(Code),
+    /// Is this a recovery code or a pass of theirs?
+    Spoken(Spoken),
+    /// Does this answer a login that waits for the second factor?
+    Login {
+        /// Which login.
+        login: ChallengeId,
+        /// Keyed hash of its token; `None` for a login that was found in another way.
+        proof: Option<[u8; 32]>,
+        /// What was given as the second factor.
+        answer: Factor,
+    },
+    /// Is this the code that was sent to their email address?
+    Emailed(Code),
+}
+
+/// A text that people read out or write down, as its keyed hash.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Spoken {
+    /// Of the form of a recovery code.
+    Recovery([u8; 32]),
+    /// Of the form of a pass.
+    Pass([u8; 32]),
+}
+
+/// What can be given as the second factor of a login.
+#[derive(Clone, Copy)]
+pub enum Factor {
+    /// A code of an authenticator.
+    Code(Code),
+    /// A recovery code or a pass.
+    Spoken(Spoken),
 }
 
 /// One attempt.
 #[derive(Clone)]
 pub struct Attempt {
-    /// Which device.
-    pub device: DeviceName,
-    /// What is asked of it.
+    /// Of whom or what something is asked.
+    pub subject: Subject,
+    /// What is asked.
     pub ask: Ask,
     /// Who asks, from where.
     pub origin: Origin,
@@ -75,20 +165,28 @@ pub struct Attempt {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// The code was right and is spent now.
+    /// The code of the named device was right and is spent now.
     Accepted {
         /// Steps between the server's own and the accepted one; 0 for counters.
         skew: i64,
     },
+    /// The person has proved who they are; what proved it is spent now.
+    Proven(Proof),
     /// The code was wrong or already used: nobody outside learns which.
     Rejected,
+    /// The code was issued, but it is used or its time is over.
+    Spent,
     /// Not judged: too many failures.
     Locked,
     /// The device is no factor (yet, or any more).
     Inactive,
+    /// The person has no authenticator in force.
+    NoFactor,
+    /// No login of this person waits for this answer.
+    NoLogin,
     /// The device is in force already, or no more; there is nothing to confirm.
     NotPending,
-    /// No such device.
+    /// No such device or user.
     Unknown,
     /// The code has another length than the device's. Nothing was judged or counted.
     WrongLength {
@@ -104,6 +202,33 @@ pub enum Verdict {
     Explained(Finding),
     /// The key could not be opened; nothing was judged or counted.
     KeyUnavailable,
+}
+
+/// What proved who somebody is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proof {
+    /// By which means.
+    pub method: Method,
+    /// The authenticator that the code was of.
+    pub device: Option<i64>,
+    /// Recovery codes or uses of the pass that are left.
+    pub left: Option<u32>,
+    /// Milliseconds since the code was issued or sent.
+    pub delay_ms: Option<i64>,
+    /// As in [`Verdict::Accepted`].
+    pub skew: i64,
+}
+
+impl Proof {
+    fn by(method: Method) -> Self {
+        Self {
+            method,
+            device: None,
+            left: None,
+            delay_ms: None,
+            skew: 0,
+        }
+    }
 }
 
 /// Why a code cannot be accepted any more.
@@ -131,293 +256,8 @@ pub struct Outcome {
     /// The audit record of an evaluated attempt, or of one that a lock or an inactive
     /// device kept from being evaluated; `None` when there was nothing to judge.
     pub event: Option<Event>,
-}
-
-/// Opens sealed device keys. The judge asks only after the guard let the attempt pass.
-pub trait OpenKeys {
-    /// The key of that device, or `None` when it cannot be opened.
-    fn open(&self, device: &Device) -> Option<Secret>;
-}
-
-/// Judges one attempt and changes the user accordingly.
-pub fn attempt(
-    user: &mut User,
-    attempt: &Attempt,
-    now: Time,
-    policies: &Policies,
-    keys: &impl OpenKeys,
-) -> Outcome {
-    let Some(index) = find(user, &attempt.device, now) else {
-        return Outcome::without_event(Verdict::Unknown, 0);
-    };
-    let policy = policies.of(user.devices[index].device.policy.as_deref());
-    let mut bench = Bench {
-        guard: &mut user.guard,
-        guard_changed: &mut user.guard_changed,
-        judged: &mut user.devices[index],
-        policy,
-        now,
-    };
-    match bench.judge(&attempt.ask, keys) {
-        Ok(ruling) => bench.record(ruling, attempt),
-        Err(verdict) => Outcome::without_event(verdict, bench.guard.remaining(now, &policy.budget)),
-    }
-}
-
-/// A pending device whose time is over is gone, even if no job has removed it yet.
-fn find(user: &User, name: &DeviceName, now: Time) -> Option<usize> {
-    user.devices.iter().position(|judged| {
-        let gone = matches!(judged.device.state, State::Pending(until) if until <= now);
-        judged.device.name == *name && !gone
-    })
-}
-
-/// A verdict and the cause that only the audit is told.
-struct Ruling {
-    verdict: Verdict,
-    cause: Option<&'static str>,
-}
-
-impl Ruling {
-    fn plain(verdict: Verdict) -> Self {
-        Self {
-            verdict,
-            cause: None,
-        }
-    }
-
-    fn because(verdict: Verdict, cause: &'static str) -> Self {
-        Self {
-            verdict,
-            cause: Some(cause),
-        }
-    }
-}
-
-/// One device and its user's guard, laid out for one judgement.
-struct Bench<'a> {
-    guard: &'a mut Guard,
-    guard_changed: &'a mut bool,
-    judged: &'a mut Judged,
-    policy: Policy,
-    now: Time,
-}
-
-impl Bench<'_> {
-    /// `Err` is a verdict that counts nothing and leaves no event.
-    fn judge(&mut self, ask: &Ask, keys: &impl OpenKeys) -> Result<Ruling, Verdict> {
-        let (code, second) = self.codes(ask)?;
-        let state = self.judged.device.state;
-        match ask {
-            Ask::Confirm(_) if !matches!(state, State::Pending(_)) => {
-                return Err(Verdict::NotPending);
-            }
-            Ask::Verify(_) | Ask::Resynchronise(..) | Ask::Explain(_) if state != State::Active => {
-                return Ok(Ruling::because(Verdict::Inactive, "inactive"));
-            }
-            _ => {}
-        }
-        // Before the key is opened: a locked guard makes right and wrong alike in
-        // everything, time included, because neither is ever computed. It holds for
-        // explanations too: codes of the last steps, searched for free of charge during
-        // a lock, could re-align the device after it.
-        if self.guard.standing(self.now) != Standing::Open {
-            return Ok(Ruling::because(Verdict::Locked, "locked"));
-        }
-        let key = keys
-            .open(&self.judged.device)
-            .ok_or(Verdict::KeyUnavailable)?;
-        Ok(match ask {
-            Ask::Verify(_) | Ask::Confirm(_) => self.verify(&key, &code),
-            Ask::Resynchronise(..) => self.resynchronise(&key, &code, &second),
-            Ask::Explain(_) => self.explain(&key, &code),
-        })
-    }
-
-    /// The code, or the two of a resynchronisation (else it twice). Read first: another
-    /// length is a fault of the request, whatever the device's state.
-    fn codes(&self, ask: &Ask) -> Result<(Code, Code), Verdict> {
-        let (first, second) = match *ask {
-            Ask::Verify(typed) | Ask::Confirm(typed) | Ask::Explain(typed) => (typed, typed),
-            Ask::Resynchronise(first, second) => (first, second),
-        };
-        Ok((self.code(first)?, self.code(second)?))
-    }
-
-    fn code(&self, typed: Typed) -> Result<Code, Verdict> {
-        let digits = self.judged.device.digits;
-        let wrong = Verdict::WrongLength {
-            expected: digits.get(),
-        };
-        match typed {
-            Typed::Text(code) if code.digits() == digits => Ok(code),
-            Typed::Text(_) => Err(wrong),
-            Typed::Integer(number) => Code::from_integer(number, digits).map_err(|_| wrong),
-        }
-    }
-
-    fn fail(&mut self) {
-        self.guard.fail(self.now, &self.policy.budget);
-        *self.guard_changed = true;
-    }
-
-    fn verify(&mut self, key: &Secret, code: &Code) -> Ruling {
-        let device = &self.judged.device;
-        let steps = window::acceptable(device, &self.policy, self.now);
-        let found = highest_match(key, device.algorithm, code, steps)
-            .and_then(|step| i64::try_from(step).ok());
-        match found {
-            Some(step) if step >= self.judged.device.hot.next => self.accept(step),
-            Some(step) => self.repeat(step),
-            None => {
-                self.fail();
-                Ruling::because(Verdict::Rejected, "wrong")
-            }
-        }
-    }
-
-    fn accept(&mut self, step: i64) -> Ruling {
-        let now = self.now;
-        let device = &mut self.judged.device;
-        let mut skew = 0;
-        if let Kind::Totp { period } = device.kind {
-            skew = step - window::current_step(device, now);
-            device.hot.drift_ms = window::learn_drift(&device.hot, period, skew);
-        }
-        // Everything up to the step is burnt with it: accepted steps only increase.
-        device.hot.next = step + 1;
-        self.judged.hot_changed = true;
-        if matches!(device.state, State::Pending(_)) {
-            // A first right code proves the enrolment, not the person: whoever holds a
-            // pending key must not be able to clear the count of guesses at a live one.
-            device.state = State::Active;
-            self.judged.state_changed = true;
-        } else {
-            device.hot.used += 1;
-            device.hot.last_used = Some(now);
-            *self.guard_changed |= self.guard.succeed();
-        }
-        Ruling::plain(Verdict::Accepted { skew })
-    }
-
-    /// A spent code: people press the button twice, so one step costs one failure at
-    /// most, and only the audit is told that it was not simply wrong.
-    fn repeat(&mut self, step: i64) -> Ruling {
-        if self.judged.device.hot.replayed <= step {
-            self.judged.device.hot.replayed = step + 1;
-            self.judged.hot_changed = true;
-            self.fail();
-        }
-        Ruling::because(Verdict::Rejected, "already used")
-    }
-
-    fn resynchronise(&mut self, key: &Secret, first: &Code, second: &Code) -> Ruling {
-        let device = &mut self.judged.device;
-        let places = window::resynchronisable(device, self.now);
-        let found = consecutive_match(key, device.algorithm, first, second, places)
-            .and_then(|step| i64::try_from(step).ok());
-        let Some(step) = found else {
-            self.fail();
-            return Ruling::because(Verdict::Rejected, "wrong");
-        };
-        if let Kind::Totp { period } = device.kind {
-            let skew = step + 1 - window::current_step(device, self.now);
-            device.hot.drift_ms = window::set_drift(period, skew);
-        }
-        device.hot.next = step + 2;
-        self.judged.hot_changed = true;
-        Ruling::plain(Verdict::Resynchronised {
-            drift_seconds: self.judged.device.hot.drift_ms / 1000,
-        })
-    }
-
-    fn explain(&mut self, key: &Secret, code: &Code) -> Ruling {
-        let device = &self.judged.device;
-        let (past, open) = window::explainable(device, &self.policy, self.now);
-        // A code that is past *and* could still be accepted is not spoken of.
-        let still_good = highest_match(key, device.algorithm, code, open).is_some();
-        let was_good = past
-            .and_then(|past| highest_match(key, device.algorithm, code, past))
-            .and_then(|step| i64::try_from(step).ok());
-        let finding = match was_good {
-            Some(step) if !still_good => self.past(step),
-            _ => {
-                // Anything else could be a guess at a live code, and costs as much as one.
-                self.fail();
-                Finding::NotPast
-            }
-        };
-        Ruling::plain(Verdict::Explained(finding))
-    }
-
-    fn past(&self, step: i64) -> Finding {
-        let device = &self.judged.device;
-        let next = device.hot.next;
-        let (current, open_from) = match device.kind {
-            Kind::Totp { .. } => {
-                let centre = window::device_step(device, self.now);
-                (centre, centre - i64::from(self.policy.window))
-            }
-            Kind::Hotp => (next, next),
-        };
-        // A step of the window, or beyond it after a clock stepped back, is past only
-        // because it or a later one was accepted.
-        if step + 1 == next || step >= open_from {
-            Finding::AlreadyUsed
-        } else {
-            Finding::ValidStepsAgo(current - step)
-        }
-    }
-
-    fn record(&self, ruling: Ruling, attempt: &Attempt) -> Outcome {
-        let device = &self.judged.device;
-        let (action, success) = match (&attempt.ask, &ruling.verdict) {
-            (Ask::Verify(_), verdict) => (
-                Action::OtpVerification,
-                matches!(verdict, Verdict::Accepted { .. }),
-            ),
-            (Ask::Confirm(_), verdict) => (
-                Action::DeviceConfirmed,
-                matches!(verdict, Verdict::Accepted { .. }),
-            ),
-            (Ask::Resynchronise(..), verdict) => (
-                Action::DeviceResynchronised,
-                matches!(verdict, Verdict::Resynchronised { .. }),
-            ),
-            (Ask::Explain(_), verdict) => (
-                Action::OtpExplained,
-                matches!(verdict, Verdict::Explained(_)),
-            ),
-        };
-        let mut event = Event::new(action, success, &attempt.origin)
-            .about_user(device.user, &device.owner)
-            .about_device(device.id, device.name.as_str());
-        event.detail = detail(&ruling);
-        Outcome {
-            attempts_remaining: self.guard.remaining(self.now, &self.policy.budget),
-            locked_until: match self.guard.standing(self.now) {
-                Standing::Locked(until) => Some(until),
-                Standing::Open | Standing::Disabled => None,
-            },
-            verdict: ruling.verdict,
-            event: Some(event),
-        }
-    }
-}
-
-/// What the audit is told beyond success: nothing for a plain acceptance, which is
-/// by far the most frequent record.
-fn detail(ruling: &Ruling) -> String {
-    match (&ruling.verdict, ruling.cause) {
-        (Verdict::Accepted { skew: 0 }, _) => String::new(),
-        (Verdict::Accepted { skew }, _) => json!({ "skew": skew }).to_string(),
-        (Verdict::Explained(finding), _) => json!({ "finding": finding }).to_string(),
-        (Verdict::Resynchronised { drift_seconds }, _) => {
-            json!({ "drift_seconds": drift_seconds }).to_string()
-        }
-        (_, Some(cause)) => json!({ "reason": cause }).to_string(),
-        (_, None) => String::new(),
-    }
+    /// The record of what followed from it, such as that few recovery codes are left.
+    pub consequence: Option<Event>,
 }
 
 impl Outcome {
@@ -427,8 +267,66 @@ impl Outcome {
             attempts_remaining,
             locked_until: None,
             event: None,
+            consequence: None,
         }
     }
+}
+
+/// What the judge needs of the vault. It asks only after the guard let the attempt pass.
+pub trait Secrets {
+    /// The key of that device, or `None` when it cannot be opened.
+    fn open(&self, device: &Device) -> Option<Secret>;
+    /// The keyed hash of a short code, bound to the challenge that it answers.
+    fn hash_code(&self, challenge: ChallengeId, code: &Code) -> [u8; 32];
+}
+
+/// Judges one attempt and changes the user accordingly.
+pub fn attempt(
+    user: &mut User,
+    attempt: &Attempt,
+    now: Time,
+    policies: &Policies,
+    secrets: &impl Secrets,
+) -> Outcome {
+    match (&attempt.subject, attempt.ask) {
+        (Subject::Device(name), ask) => {
+            device::judge(user, name, &ask, attempt, now, policies, secrets)
+        }
+        (Subject::User(_), Ask::Emailed(code)) => {
+            emailed::judge(user, &code, attempt, now, secrets)
+        }
+        (Subject::User(_), ask) => person::judge(user, ask, attempt, now, policies, secrets),
+    }
+}
+
+/// The device of that name. A pending device whose time is over is gone, even if no job
+/// has removed it yet.
+fn find(user: &User, name: &DeviceName, now: Time) -> Option<usize> {
+    user.devices.iter().position(|judged| {
+        let gone = matches!(judged.device.state, State::Pending(until) if until <= now);
+        judged.device.name == *name && !gone
+    })
+}
+
+/// The end of the user's lock, when there is one with an end.
+fn lock_end(guard: &Guard, now: Time) -> Option<Time> {
+    match guard.standing(now) {
+        Standing::Locked(until) => Some(until),
+        Standing::Open | Standing::Disabled => None,
+    }
+}
+
+/// The guesses that somebody with these devices has: those of their strictest level.
+fn budget_of<'a>(devices: impl Iterator<Item = &'a Judged>, policies: &Policies) -> Budget {
+    devices
+        .map(|judged| policies.of(judged.device.policy.as_deref()).budget)
+        .reduce(Budget::stricter)
+        .unwrap_or(policies.default.budget)
+}
+
+/// The internal id of a device, as a proof carries it.
+fn number(id: DeviceId) -> Option<i64> {
+    Some(id.0)
 }
 
 #[cfg(test)]

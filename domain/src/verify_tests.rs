@@ -5,8 +5,9 @@ use std::cell::Cell;
 use otp::{Algorithm, Code, Digits, Secret, highest_match, hotp};
 
 use super::*;
-use crate::device::{Hot, SealedKey};
-use crate::ids::DeviceId;
+use crate::device::{Hot, Kind, SealedKey};
+use crate::event::Action;
+use crate::policy::Policy;
 
 #[path = "verify_tests/budget.rs"]
 mod budget;
@@ -14,12 +15,16 @@ mod budget;
 mod confirm;
 #[path = "verify_tests/counters.rs"]
 mod counters;
+#[path = "verify_tests/emailed.rs"]
+mod emailed;
 #[path = "verify_tests/events.rs"]
 mod events;
 #[path = "verify_tests/explain.rs"]
 mod explain;
 #[path = "verify_tests/model.rs"]
 mod model;
+#[path = "verify_tests/person.rs"]
+mod person;
 #[path = "verify_tests/replay.rs"]
 mod replay;
 #[path = "verify_tests/resync.rs"]
@@ -72,10 +77,19 @@ struct Keys {
     lost: bool,
 }
 
-impl OpenKeys for Keys {
+impl Secrets for Keys {
     fn open(&self, device: &Device) -> Option<Secret> {
         self.opened.set(self.opened.get() + 1);
         (!self.lost).then(|| secret(device.id))
+    }
+
+    /// What a keyed hash does, but readable: other challenges and codes give others.
+    fn hash_code(&self, challenge: ChallengeId, code: &Code) -> [u8; 32] {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&challenge.0.to_be_bytes());
+        let text = code.to_text();
+        hash[8..8 + text.len()].copy_from_slice(text.as_bytes());
+        hash
     }
 }
 
@@ -89,17 +103,10 @@ struct Case {
 
 impl Case {
     fn new(devices: impl IntoIterator<Item = Device>) -> Self {
-        let judged = |device| Judged {
-            device,
-            hot_changed: false,
-            state_changed: false,
-        };
         Self {
             user: User {
-                id: UserId(7),
-                guard: Guard::default(),
-                guard_changed: false,
-                devices: devices.into_iter().map(judged).collect(),
+                devices: devices.into_iter().map(Judged::new).collect(),
+                ..User::new(UserId(7), "dave".into(), Guard::default())
             },
             policies: Policies::default(),
             keys: Keys::default(),
@@ -156,7 +163,17 @@ impl Case {
 
     fn ask_by_name(&mut self, device: DeviceName, ask: Ask) -> Outcome {
         let asked = Attempt {
-            device,
+            subject: Subject::Device(device),
+            ask,
+            origin: Origin::default(),
+        };
+        attempt(&mut self.user, &asked, self.now, &self.policies, &self.keys)
+    }
+
+    /// Asks something of the person.
+    fn ask_person(&mut self, ask: Ask) -> Outcome {
+        let asked = Attempt {
+            subject: Subject::User(UserName::parse("dave").expect("a name")),
             ask,
             origin: Origin::default(),
         };

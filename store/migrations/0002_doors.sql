@@ -37,6 +37,7 @@ CREATE TABLE challenges (
     day_failures BIGINT NOT NULL
 );
 CREATE INDEX challenges_by_user ON challenges (user_id, kind, id);
+CREATE INDEX challenges_by_expiry ON challenges (expires_at);
 
 -- One row a code. A set made with an enrolment waits for that device's confirmation.
 CREATE TABLE recovery_codes (

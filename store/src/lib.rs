@@ -31,6 +31,7 @@ pub use settings::{Settings, Target};
 pub use sqlite::Access;
 pub use tables::audit::{CutTerm, Moment, NewCut, StoredEvent};
 pub use tables::chains::{StoredChain, StoredCut, StoredHead, Unindexed};
+pub use tables::challenges::{NewChallenge, StoredChallenge};
 pub use tables::checkpoints::StoredCheckpoint;
 pub use tables::devices::{DevicePage, NewDevice, SealedRow, StoredDevice};
 pub use tables::idempotency::KeptAnswer;

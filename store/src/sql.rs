@@ -13,16 +13,19 @@ pub(crate) use statements;
 /// Every statement that both engines share.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     use crate::tables::{
-        audit, chains, checkpoints, devices, idempotency, keys, meta, stats, users,
+        audit, chains, challenges, checkpoints, devices, idempotency, keys, meta, recovery, stats,
+        users,
     };
     [
         audit::ALL,
         checkpoints::ALL,
         chains::ALL,
+        challenges::ALL,
         devices::ALL,
         idempotency::ALL,
         keys::ALL,
         meta::ALL,
+        recovery::ALL,
         stats::ALL,
         users::ALL,
     ]

@@ -39,18 +39,32 @@ macro_rules! problems {
 problems! {
     /// The body is not JSON, is not UTF-8, or broke off.
     InvalidJson = BAD_REQUEST "invalid_json" "Not JSON",
+    /// The code was issued, but it is used or its time is over.
+    OtpSpent = BAD_REQUEST "otp_spent" "Code spent",
     /// No credential, or not a valid one.
     Unauthenticated = UNAUTHORIZED "unauthenticated" "Not authenticated",
+    /// The code is wrong, or was used before.
+    InvalidOtp = UNAUTHORIZED "invalid_otp" "Wrong code",
+    /// The user is unknown or the password is wrong.
+    InvalidCredentials = UNAUTHORIZED "invalid_credentials" "Wrong credentials",
     /// The credential lacks the scope of the call.
     InsufficientScope = FORBIDDEN "insufficient_scope" "Not allowed",
     /// A key can only make keys with scopes that it has itself.
     ScopeTooWide = FORBIDDEN "scope_too_wide" "Scope too wide",
+    /// The session was opened without a code of an authenticator.
+    StepUpRequired = FORBIDDEN "step_up_required" "Stronger session needed",
+    /// The domain of the address is not on the list of those that get codes.
+    EmailDomainNotAllowed = FORBIDDEN "email_domain_not_allowed" "Domain not allowed",
     /// There is no such path, or it is switched off.
     NotFound = NOT_FOUND "not_found" "Not found",
     /// No device of that `device_id` is registered.
     DeviceNotFound = NOT_FOUND "device_not_found" "Device not found",
     /// No such user.
     UserNotFound = NOT_FOUND "user_not_found" "User not found",
+    /// The user is unknown or has no authenticator in force.
+    TwoFactorNotEnabled = NOT_FOUND "two_factor_not_enabled" "No second factor",
+    /// The user has no authenticator in force.
+    NoActiveDevice = NOT_FOUND "no_active_device" "No active device",
     /// No API key of that id.
     KeyNotFound = NOT_FOUND "key_not_found" "API key not found",
     /// No checkpoint of the audit log has been made yet.
@@ -65,6 +79,14 @@ problems! {
     DeviceNotPending = CONFLICT "device_not_pending" "Device not pending",
     /// The user has as many devices as a user may have.
     TooManyDevices = CONFLICT "too_many_devices" "Too many devices",
+    /// The user has an active authenticator of this door already.
+    OtpEnabled = CONFLICT "otp_enabled" "OTP enabled already",
+    /// The name is known at one of the doors.
+    UserExists = CONFLICT "user_exists" "User exists",
+    /// There is no enrolment to be shown or confirmed.
+    MfaNotPending = CONFLICT "mfa_not_pending" "MFA not pending",
+    /// There is no second factor to switch off.
+    MfaAlreadyDisabled = CONFLICT "mfa_already_disabled" "MFA already disabled",
     /// The device was not registered with `"test": true`.
     NotATestDevice = CONFLICT "not_a_test_device" "Not a test device",
     /// The audit log does not prove, so no checkpoint can vouch for it.
@@ -79,6 +101,8 @@ problems! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" "Idempotency-Key reused",
     /// Too many requests of this address or key; `Retry-After` says when to come back.
     RateLimited = TOO_MANY_REQUESTS "rate_limited" "Too many requests",
+    /// Too many wrong codes; `Retry-After` says when to come back, if time alone will do.
+    Locked = TOO_MANY_REQUESTS "locked" "Locked",
     /// A defect of the server. The log knows more under the request's id.
     InternalError = INTERNAL_SERVER_ERROR "internal_error" "Server error",
     /// More requests wait than may wait.
@@ -102,6 +126,18 @@ impl Problem {
             Error::DeviceNotPending => Self::DeviceNotPending,
             Error::TooManyDevices => Self::TooManyDevices,
             Error::UserNotFound => Self::UserNotFound,
+            Error::TwoFactorNotEnabled => Self::TwoFactorNotEnabled,
+            Error::NoActiveDevice => Self::NoActiveDevice,
+            Error::OtpEnabled => Self::OtpEnabled,
+            Error::InvalidOtp | Error::InvalidOtpForDisabling => Self::InvalidOtp,
+            Error::OtpSpent => Self::OtpSpent,
+            Error::Locked { .. } => Self::Locked,
+            Error::InvalidCredentials => Self::InvalidCredentials,
+            Error::UserExists => Self::UserExists,
+            Error::MfaNotPending => Self::MfaNotPending,
+            Error::MfaAlreadyDisabled => Self::MfaAlreadyDisabled,
+            Error::StepUpRequired => Self::StepUpRequired,
+            Error::EmailDomainNotAllowed => Self::EmailDomainNotAllowed,
             Error::KeyNotFound => Self::KeyNotFound,
             Error::ScopeTooWide => Self::ScopeTooWide,
             Error::NotFound => Self::NotFound,

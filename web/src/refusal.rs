@@ -5,7 +5,7 @@ use std::error::Error as _;
 use app::Fault;
 use axum::body::Body;
 use axum::http::header::{CONTENT_TYPE, HeaderName, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, Response};
+use axum::http::{HeaderValue, Response, StatusCode};
 use serde::Serialize;
 
 use crate::problem::Problem;
@@ -158,7 +158,7 @@ impl Refusal {
         *response.status_mut() = problem.status();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
-        if problem == Problem::Unauthenticated {
+        if problem.status() == StatusCode::UNAUTHORIZED {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         if let Some(seconds) = self.retry_after() {
@@ -180,6 +180,7 @@ impl Refusal {
     fn retry_after(&self) -> Option<u32> {
         match self {
             Self::App(app::Error::RateLimited { retry_after }) => Some(*retry_after),
+            Self::App(app::Error::Locked { retry_after }) => *retry_after,
             Self::App(app::Error::Busy | app::Error::Unavailable(_)) => Some(1),
             _ => None,
         }

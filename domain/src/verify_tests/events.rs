@@ -13,7 +13,7 @@ fn origin() -> Origin {
 
 fn event_of(case: &mut Case, ask: Ask) -> Option<Event> {
     let asked = Attempt {
-        device: name(1),
+        subject: Subject::Device(name(1)),
         ask,
         origin: origin(),
     };

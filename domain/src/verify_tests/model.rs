@@ -157,6 +157,7 @@ impl Model {
                 let find = |low, high| find(typed, low, high);
                 Verdict::Explained(self.explain(which, find, now))
             }
+            _ => unreachable!("the moves ask devices only"),
         }
     }
 }

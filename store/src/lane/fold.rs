@@ -3,8 +3,8 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use domain::verify::{Judged, User, Verdict};
-use domain::{Device, DeviceName, Hot, State, Time};
+use domain::verify::{Awaited, Judged, RecoveryCode, Subject, User, Verdict};
+use domain::{Challenge, Device, Guard, Hot, State, Time, UserId, UserName};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Tail;
@@ -16,8 +16,8 @@ use crate::tables::stats::Tally;
 #[derive(Default)]
 pub(crate) struct Loaded {
     pub users: HashMap<i64, User>,
-    /// Which user a named device belongs to.
-    pub owners: HashMap<DeviceName, i64>,
+    /// The user behind each subject of the batch that exists.
+    pub owners: HashMap<Subject, i64>,
     /// Kept answers among the tickets of the batch, expired ones left out.
     pub kept: HashMap<[u8; 32], Kept>,
     /// Keys among the callers of the batch that are valid no more.
@@ -25,28 +25,82 @@ pub(crate) struct Loaded {
 }
 
 impl Loaded {
-    /// Adds a device with its user's guard; a device that is there already stays.
-    pub(crate) fn add(&mut self, device: Device, guard: impl FnOnce() -> domain::Guard) {
+    /// Adds a device that the batch names, with its user's guard.
+    pub(crate) fn add(&mut self, device: Device, guard: impl FnOnce() -> Guard) {
         let id = device.user;
-        let user = self.users.entry(id.0).or_insert_with(|| User {
-            id,
-            guard: guard(),
-            guard_changed: false,
-            devices: Vec::new(),
-        });
-        self.owners.insert(device.name.clone(), id.0);
-        user.devices.push(Judged {
-            device,
-            hot_changed: false,
-            state_changed: false,
-        });
+        // The name of the user stands with the device; nobody asks anything of them.
+        let user = self.users.entry(id.0);
+        let user = user.or_insert_with(|| User::new(id, String::new(), guard()));
+        let subject = Subject::Device(device.name.clone());
+        self.owners.insert(subject, id.0);
+        add_once(user, device);
     }
 
-    /// The device that bears that name now.
-    fn device(&self, name: &DeviceName) -> Option<&Device> {
-        let user = self.users.get(self.owners.get(name)?)?;
+    /// Adds a person that the batch names.
+    pub(crate) fn add_person(&mut self, id: UserId, name: UserName, guard: Guard) {
+        let user = self.users.entry(id.0);
+        let user = user.or_insert_with(|| User::new(id, String::new(), guard));
+        name.canonical().clone_into(&mut user.name);
+        self.owners.insert(Subject::User(name), id.0);
+    }
+
+    /// Adds a device of a person who is there.
+    pub(crate) fn add_own(&mut self, device: Device) {
+        if let Some(user) = self.users.get_mut(&device.user.0) {
+            add_once(user, device);
+        }
+    }
+
+    /// Adds a challenge, if its person is there.
+    pub(crate) fn add_challenge(&mut self, challenge: Challenge) {
+        let Some(user) = self.users.get_mut(&challenge.user.0) else {
+            return;
+        };
+        let known = |awaited: &Awaited| awaited.challenge.id == challenge.id;
+        if !user.challenges.iter().any(known) {
+            user.challenges.push(Awaited {
+                challenge,
+                changed: false,
+            });
+        }
+    }
+
+    /// Adds a recovery code of a person who is there.
+    pub(crate) fn add_recovery(&mut self, owner: i64, id: i64, hash: [u8; 32]) {
+        if let Some(user) = self.users.get_mut(&owner)
+            && !user.recovery.iter().any(|code| code.id == id)
+        {
+            let used = false;
+            user.recovery.push(RecoveryCode { id, hash, used });
+        }
+    }
+
+    /// The device of an answer, by its id, as it is now.
+    fn device(&self, subject: &Subject, id: i64) -> Option<&Device> {
+        let user = self.users.get(self.owners.get(subject)?)?;
         let mut devices = user.devices.iter().map(|judged| &judged.device);
-        devices.find(|device| device.name == *name)
+        devices.find(|device| device.id.0 == id)
+    }
+
+    /// The id of the device that bears the subject's name now.
+    fn named_device(&self, subject: &Subject) -> Option<i64> {
+        let Subject::Device(name) = subject else {
+            return None;
+        };
+        let user = self.users.get(self.owners.get(subject)?)?;
+        let mut devices = user.devices.iter().map(|judged| &judged.device);
+        devices.find(|d| d.name == *name).map(|device| device.id.0)
+    }
+}
+
+/// A device that is there already stays.
+fn add_once(user: &mut User, device: Device) {
+    if !user
+        .devices
+        .iter()
+        .any(|known| known.device.id == device.id)
+    {
+        user.devices.push(Judged::new(device));
     }
 }
 
@@ -64,6 +118,9 @@ struct KeptAnswer {
     device: Option<i64>,
     attempts_remaining: u32,
     locked_until: Option<i64>,
+    /// When it was decided.
+    #[serde(default)]
+    at: Option<i64>,
 }
 
 /// A row for the idempotency table.
@@ -81,7 +138,10 @@ pub(crate) struct Writes {
     pub hot: Vec<(i64, Hot)>,
     /// Devices whose enrolment was confirmed.
     pub confirmed: Vec<i64>,
-    pub guards: Vec<(i64, domain::Guard)>,
+    pub guards: Vec<(i64, Guard)>,
+    pub challenges: Vec<Challenge>,
+    /// Recovery codes that were used.
+    pub recovery: Vec<i64>,
     pub events: Vec<EventRow>,
     pub kept: Vec<KeptRow>,
     pub tally: Tally,
@@ -108,6 +168,8 @@ pub(crate) fn fold(
         hot: Vec::new(),
         confirmed: Vec::new(),
         guards: Vec::new(),
+        challenges: Vec::new(),
+        recovery: Vec::new(),
         events: Vec::with_capacity(submissions.len()),
         kept: Vec::new(),
         tally: Tally::default(),
@@ -136,33 +198,31 @@ fn one(
     {
         return Ok(replay(submission, ticket, kept, loaded, writes.at));
     }
-    let owner = loaded.owners.get(&submission.attempt.device);
-    let user = owner.and_then(|id| loaded.users.get_mut(id));
-    let (verdict, attempts_remaining, locked_until) = match user {
-        None => (Verdict::Unknown, 0, None),
-        Some(user) => {
-            let outcome = judge.attempt(user, &submission.attempt, writes.at);
-            if let Some(event) = outcome.event {
-                writes
-                    .tally
-                    .count_verdict(&submission.attempt.ask, &outcome.verdict);
+    let owner = loaded.owners.get(&submission.attempt.subject).copied();
+    let user = owner.and_then(|id| loaded.users.get_mut(&id));
+    let mut answer = Answer {
+        verdict: Verdict::Unknown,
+        attempts_remaining: 0,
+        locked_until: None,
+        user: owner.map(UserId),
+        at: writes.at,
+        decided_at: writes.at,
+        replayed: false,
+    };
+    if let Some(user) = user {
+        let outcome = judge.attempt(user, &submission.attempt, writes.at);
+        if let Some(event) = outcome.event {
+            let ask = &submission.attempt.ask;
+            writes.tally.count_verdict(ask, &outcome.verdict);
+            for event in std::iter::once(event).chain(outcome.consequence) {
                 let row = writes.tail.append(event, writes.at, judge)?;
                 writes.events.push(row);
             }
-            (
-                outcome.verdict,
-                outcome.attempts_remaining,
-                outcome.locked_until,
-            )
         }
-    };
-    let answer = Answer {
-        verdict,
-        attempts_remaining,
-        locked_until,
-        at: writes.at,
-        replayed: false,
-    };
+        answer.verdict = outcome.verdict;
+        answer.attempts_remaining = outcome.attempts_remaining;
+        answer.locked_until = outcome.locked_until;
+    }
     if let Some(ticket) = &submission.idempotency {
         keep(submission, ticket, &answer, loaded, writes)?;
     }
@@ -177,7 +237,6 @@ fn keep(
     loaded: &mut Loaded,
     writes: &mut Writes,
 ) -> Result<(), StoreError> {
-    let device = loaded.device(&submission.attempt.device);
     if matches!(
         answer.verdict,
         Verdict::WrongLength { .. } | Verdict::KeyUnavailable
@@ -186,9 +245,13 @@ fn keep(
     }
     let stored = KeptAnswer {
         verdict: answer.verdict.clone(),
-        device: device.map(|device| device.id.0),
+        device: match answer.verdict {
+            Verdict::Proven(proof) => proof.device,
+            _ => loaded.named_device(&submission.attempt.subject),
+        },
         attempts_remaining: answer.attempts_remaining,
         locked_until: answer.locked_until.map(Time::millis),
+        at: Some(answer.at.millis()),
     };
     let bytes = serde_json::to_vec(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     writes.kept.push(KeptRow {
@@ -218,18 +281,27 @@ fn replay(
     let stored: KeptAnswer = serde_json::from_slice(&kept.answer)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let mut verdict = stored.verdict;
-    // An acceptance is not repeated for a device that has been revoked since.
-    let device = loaded.device(&submission.attempt.device);
-    let in_force = device
-        .is_some_and(|device| device.state == State::Active && Some(device.id.0) == stored.device);
-    if matches!(verdict, Verdict::Accepted { .. }) && !in_force {
+    // An acceptance is not repeated for a device or user that is gone since.
+    let subject = &submission.attempt.subject;
+    let active = |id| loaded.device(subject, id).map(|device| device.state);
+    let in_force = match verdict {
+        Verdict::Accepted { .. } => stored.device.and_then(active) == Some(State::Active),
+        Verdict::Proven(proof) => match proof.device {
+            Some(id) => active(id) == Some(State::Active),
+            None => loaded.owners.contains_key(subject),
+        },
+        _ => true,
+    };
+    if !in_force {
         verdict = Verdict::Rejected;
     }
     Ok(Answer {
         verdict,
         attempts_remaining: stored.attempts_remaining,
         locked_until: stored.locked_until.map(Time::from_millis),
+        user: loaded.owners.get(subject).copied().map(UserId),
         at,
+        decided_at: stored.at.map_or(at, Time::from_millis),
         replayed: true,
     })
 }
@@ -249,7 +321,17 @@ fn collect_changes(loaded: Loaded, writes: &mut Writes) {
                 writes.confirmed.push(judged.device.id.0);
             }
         }
+        let changed = user
+            .challenges
+            .into_iter()
+            .filter(|awaited| awaited.changed);
+        let changed = changed.map(|awaited| awaited.challenge);
+        writes.challenges.extend(changed);
+        let used = user.recovery.iter().filter(|code| code.used);
+        writes.recovery.extend(used.map(|code| code.id));
     }
+    writes.challenges.sort_unstable_by_key(|one| one.id.0);
+    writes.recovery.sort_unstable();
     writes.hot.sort_unstable_by_key(|(id, _)| *id);
     writes.guards.sort_unstable_by_key(|(id, _)| *id);
     writes.confirmed.sort_unstable();

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use domain::chain::Link;
 use domain::verify::{Attempt, Outcome, User, Verdict};
-use domain::{Event, Time};
+use domain::{Event, Time, UserId};
 
 use crate::error::StoreError;
 
@@ -74,8 +74,12 @@ pub struct Answer {
     pub attempts_remaining: u32,
     /// The end of the lock, when there is one with an end.
     pub locked_until: Option<Time>,
+    /// The user whom it concerns, if there is one.
+    pub user: Option<UserId>,
     /// The time of the batch.
     pub at: Time,
+    /// When it was decided: earlier than `at` for a kept answer.
+    pub decided_at: Time,
     /// True when this is the kept answer of an earlier request.
     pub replayed: bool,
 }

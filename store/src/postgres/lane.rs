@@ -198,7 +198,7 @@ impl Lane {
             )));
         }
         let at = tail.time(seen.clock)?;
-        let is_taken = |s: &Submission| seen.taken.contains(&s.attempt.device);
+        let is_taken = |s: &Submission| seen.taken.contains(&s.attempt.subject);
         let ours: Vec<&Submission> = submissions
             .iter()
             .copied()

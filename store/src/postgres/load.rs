@@ -4,7 +4,10 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::chain::{Head, Link};
-use domain::{Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId};
+use domain::verify::Subject;
+use domain::{
+    Ask, Challenge, Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId, UserName,
+};
 use tokio_postgres::Row;
 
 use super::session::{Call, Done, Session};
@@ -14,8 +17,27 @@ use crate::error::StoreError;
 use crate::lane::Submission;
 use crate::lane::fold::{Kept, Loaded};
 use crate::sql::statements;
+use crate::tables::challenges::Fields;
 use crate::tables::devices::Facts;
 use crate::tables::users::guard;
+
+/// The columns of a device as [`read_device`] takes them.
+macro_rules! device_columns {
+    () => {
+        "SELECT d.id, d.user_id, d.name, d.owner, d.kind, d.algorithm, d.digits, d.period,
+           d.policy, d.key_version, d.sealed, d.pending_until, d.deactivated_at,
+           h.next, h.used, h.last_used, h.drift_ms, h.replayed
+         FROM devices d JOIN device_hot h ON h.id = d.id "
+    };
+}
+
+/// The columns of a challenge as [`read_challenge`] takes them.
+macro_rules! challenge_columns {
+    () => {
+        "SELECT c.id, c.user_id, c.kind, c.hash, c.created_at, c.expires_at, c.uses_left,
+           c.failures, c.locked_until, c.day, c.day_failures FROM challenges c "
+    };
+}
 
 statements! {
     BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
@@ -23,18 +45,31 @@ statements! {
     ROLLBACK = "ROLLBACK";
     /// Rows are sorted below the lock in the plan, so they are locked in the order of
     /// ids; the order cannot change under us, since ids never do. Nothing is waited for.
-    LOCK_FREE = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days FROM guards g
+    LOCK_FREE = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
+                   g.recovery_tries FROM guards g
                  WHERE g.id IN (SELECT d.user_id FROM devices d WHERE d.name = ANY($1))
                  ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
+    /// The same when some attempts name people.
+    LOCK_MIXED = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
+                    g.recovery_tries FROM guards g
+                  WHERE g.id IN (SELECT d.user_id FROM devices d WHERE d.name = ANY($1)
+                    UNION SELECT u.id FROM users u WHERE u.name = ANY($2))
+                  ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
     /// The lane's own end of the chain. Who locks it next learns whether this batch
     /// was committed. The time is the batch's: it is read once the guards are locked.
     OWN_HEAD = "SELECT seq, link, at,
                   CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
                 FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
-    DEVICES = "SELECT d.id, d.user_id, d.name, d.owner, d.kind, d.algorithm, d.digits, d.period,
-                 d.policy, d.key_version, d.sealed, d.pending_until, d.deactivated_at,
-                 h.next, h.used, h.last_used, h.drift_ms, h.replayed
-               FROM devices d JOIN device_hot h ON h.id = d.id WHERE d.name = ANY($1)";
+    DEVICES = concat!(device_columns!(), "WHERE d.name = ANY($1)");
+    PEOPLE = "SELECT u.id, u.name FROM users u WHERE u.name = ANY($1)";
+    OWN_DEVICES = concat!(device_columns!(), "WHERE d.deactivated_at IS NULL AND d.user_id IN
+                    (SELECT u.id FROM users u WHERE u.name = ANY($1))");
+    CHALLENGES = concat!(challenge_columns!(), "WHERE c.kind IN ('issued', 'emailed', 'pass')
+                   AND c.user_id IN (SELECT u.id FROM users u WHERE u.name = ANY($1))");
+    LOGINS = concat!(challenge_columns!(), "WHERE c.id = ANY($1) AND c.kind = 'login'");
+    RECOVERY = "SELECT r.user_id, r.id, r.hash FROM recovery_codes r
+                WHERE r.used_at IS NULL AND r.pending_for IS NULL
+                  AND r.user_id IN (SELECT u.id FROM users u WHERE u.name = ANY($1))";
     KEPT = "SELECT id, fingerprint, answer FROM idempotency WHERE id = ANY($1) AND expires_at >
               CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
     DEAD_KEYS = "SELECT k.id FROM unnest(CAST($1 AS TEXT[])) AS k (id)
@@ -48,8 +83,8 @@ pub(super) struct Seen {
     pub(super) head: Head,
     pub(super) clock: Time,
     pub(super) loaded: Loaded,
-    /// Devices whose user another lane or node works on: they are for the next batch.
-    pub(super) taken: HashSet<DeviceName>,
+    /// Subjects whose user another lane or node works on: they are for the next batch.
+    pub(super) taken: HashSet<Subject>,
 }
 
 /// Why nothing was seen. The transaction is still open, if there is a connection.
@@ -75,43 +110,34 @@ pub(super) async fn load(
     submissions: &[&Submission],
     chain: i64,
 ) -> Result<Seen, Blind> {
-    let names: Vec<&str> = submissions
-        .iter()
-        .map(|s| s.attempt.device.as_str())
-        .collect();
-    let tickets: Vec<&[u8]> = submissions
-        .iter()
-        .filter_map(|s| s.idempotency.as_ref().map(|ticket| &ticket.id[..]))
-        .collect();
-    let keys: HashMap<&str, &Arc<str>> = submissions
-        .iter()
-        .filter_map(|s| s.key_id.as_ref().map(|id| (&**id, id)))
-        .collect();
-    let mut calls = vec![
-        Call::new(BEGIN),
-        Call::new(LOCK_FREE).with(names.clone()),
-        Call::new(OWN_HEAD).with(chain),
-        Call::new(DEVICES).with(names),
-    ];
-    let asks_kept = !tickets.is_empty();
-    if asks_kept {
-        calls.push(Call::new(KEPT).with(tickets));
-    }
-    if !keys.is_empty() {
-        calls.push(Call::new(DEAD_KEYS).with(keys.keys().copied().collect::<Vec<_>>()));
-    }
-    let done = session.round_trip(calls).await;
+    let asked = Asked::of(submissions);
+    let done = session.round_trip(asked.calls(chain)).await;
     let done = done.map_err(|failure| Blind::Trouble(failure.trouble))?;
     let mut answers = done.into_iter().skip(1).map(|Done { rows, .. }| rows);
     let mut next = || answers.next().unwrap_or_default();
-    let guards = next().iter().map(read_guard).collect::<Result<_, _>>()?;
+    let guards: Guards = next().iter().map(read_guard).collect::<Result<_, _>>()?;
     let (head, clock) = read_head(&next())?;
-    let (mut loaded, taken) = place_devices(&next(), &guards)?;
-    if asks_kept {
+    let mut loaded = Loaded::default();
+    let mut taken = HashSet::new();
+    place_devices(&next(), &guards, &mut loaded, &mut taken)?;
+    if !asked.people.is_empty() {
+        place_people(&next(), &guards, &mut loaded, &mut taken)?;
+        for row in next() {
+            loaded.add_own(read_device(&row)?);
+        }
+        for row in next().iter().chain(&next()) {
+            loaded.add_challenge(read_challenge(row)?);
+        }
+        for row in next() {
+            let hash = fixed(field(&row, 2)?)?;
+            loaded.add_recovery(field(&row, 0)?, field(&row, 1)?, hash);
+        }
+    }
+    if !asked.tickets.is_empty() {
         loaded.kept = next().iter().map(read_kept).collect::<Result<_, _>>()?;
     }
     for row in next() {
-        let dead = keys.get(field::<&str>(&row, 0)?);
+        let dead = asked.keys.get(field::<&str>(&row, 0)?);
         loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
     }
     Ok(Seen {
@@ -120,6 +146,70 @@ pub(super) async fn load(
         loaded,
         taken,
     })
+}
+
+type Guards = HashMap<i64, Guard>;
+
+/// What a batch asks about.
+#[derive(Default)]
+struct Asked<'a> {
+    devices: Vec<&'a str>,
+    people: Vec<&'a str>,
+    logins: Vec<i64>,
+    tickets: Vec<&'a [u8]>,
+    keys: HashMap<&'a str, &'a Arc<str>>,
+}
+
+impl<'a> Asked<'a> {
+    fn of(submissions: &[&'a Submission]) -> Self {
+        let mut asked = Self::default();
+        for submission in submissions {
+            match &submission.attempt.subject {
+                Subject::Device(name) => asked.devices.push(name.as_str()),
+                Subject::User(name) => asked.people.push(name.canonical()),
+            }
+            if let Ask::Login { login, .. } = submission.attempt.ask {
+                asked.logins.push(login.0);
+            }
+            let ticket = submission.idempotency.as_ref();
+            asked.tickets.extend(ticket.map(|ticket| &ticket.id[..]));
+            let key = submission.key_id.as_ref();
+            asked.keys.extend(key.map(|id| (&**id, id)));
+        }
+        asked
+    }
+
+    fn calls(&self, chain: i64) -> Vec<Call<'a>> {
+        let devices = || self.devices.clone();
+        let people = || self.people.clone();
+        let lock = match self.people.is_empty() {
+            true => Call::new(LOCK_FREE).with(devices()),
+            false => Call::new(LOCK_MIXED).with(devices()).with(people()),
+        };
+        let mut calls = vec![
+            Call::new(BEGIN),
+            lock,
+            Call::new(OWN_HEAD).with(chain),
+            Call::new(DEVICES).with(devices()),
+        ];
+        if !self.people.is_empty() {
+            calls.extend([
+                Call::new(PEOPLE).with(people()),
+                Call::new(OWN_DEVICES).with(people()),
+                Call::new(CHALLENGES).with(people()),
+                Call::new(LOGINS).with(self.logins.clone()),
+                Call::new(RECOVERY).with(people()),
+            ]);
+        }
+        if !self.tickets.is_empty() {
+            calls.push(Call::new(KEPT).with(self.tickets.clone()));
+        }
+        if !self.keys.is_empty() {
+            let keys: Vec<&str> = self.keys.keys().copied().collect();
+            calls.push(Call::new(DEAD_KEYS).with(keys));
+        }
+        calls
+    }
 }
 
 /// The head and the time from the rows of [`OWN_HEAD`].
@@ -137,19 +227,55 @@ pub(super) fn read_head(rows: &[Row]) -> Result<(Head, Time), StoreError> {
 /// Devices with a locked guard, and the names of the others.
 fn place_devices(
     rows: &[Row],
-    guards: &HashMap<i64, Guard>,
-) -> Result<(Loaded, HashSet<DeviceName>), StoreError> {
-    let mut loaded = Loaded::default();
-    let mut taken = HashSet::new();
+    guards: &Guards,
+    loaded: &mut Loaded,
+    taken: &mut HashSet<Subject>,
+) -> Result<(), StoreError> {
     for row in rows {
         let device = read_device(row)?;
         match guards.get(&device.user.0) {
             Some(guard) => loaded.add(device, || guard.clone()),
             // Also a device registered anew, for another user, since the locks.
-            None => drop(taken.insert(device.name)),
+            None => drop(taken.insert(Subject::Device(device.name))),
         }
     }
-    Ok((loaded, taken))
+    Ok(())
+}
+
+/// The same for people.
+fn place_people(
+    rows: &[Row],
+    guards: &Guards,
+    loaded: &mut Loaded,
+    taken: &mut HashSet<Subject>,
+) -> Result<(), StoreError> {
+    for row in rows {
+        let id: i64 = field(row, 0)?;
+        let name = UserName::parse(field(row, 1)?);
+        let name = name.map_err(|_| StoreError::Corrupt("a user row".into()))?;
+        match guards.get(&id) {
+            Some(guard) => loaded.add_person(UserId(id), name, guard.clone()),
+            None => drop(taken.insert(Subject::User(name))),
+        }
+    }
+    Ok(())
+}
+
+fn read_challenge(row: &Row) -> Result<Challenge, StoreError> {
+    let fields = Fields {
+        id: field(row, 0)?,
+        user: field(row, 1)?,
+        kind: field(row, 2)?,
+        hash: field(row, 3)?,
+        created_at: field(row, 4)?,
+        expires_at: field(row, 5)?,
+        uses_left: field(row, 6)?,
+        failures: field(row, 7)?,
+        locked_until: field(row, 8)?,
+        day: field(row, 9)?,
+        day_failures: field(row, 10)?,
+    };
+    fields.challenge()
 }
 
 fn read_guard(row: &Row) -> Result<(i64, Guard), StoreError> {
@@ -158,6 +284,7 @@ fn read_guard(row: &Row) -> Result<(i64, Guard), StoreError> {
         field(row, 2)?,
         field(row, 3)?,
         field(row, 4)?,
+        (field(row, 5)?, field(row, 6)?),
     )?;
     Ok((field(row, 0)?, guard))
 }

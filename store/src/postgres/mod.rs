@@ -18,7 +18,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use domain::{DeviceName, Time};
+use domain::{Subject, Time};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -132,7 +132,7 @@ impl Database {
 
     pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
         let (reply, receiver) = oneshot::channel();
-        let inbox = self.writers()?.lane_of(&submission.attempt.device);
+        let inbox = self.writers()?.lane_of(&submission.attempt.subject);
         inbox.push(Waiting {
             submission,
             reply,
@@ -232,11 +232,11 @@ impl Writers {
         })
     }
 
-    /// All attempts at a device go through the same lane, so they stay in order. Two
-    /// devices of one user may be in two lanes: the guard's lock decides between them.
-    fn lane_of(&self, device: &DeviceName) -> &Inbox<Waiting> {
+    /// All attempts at a subject go through the same lane, so they stay in order. Two
+    /// subjects of one user may be in two lanes: the guard's lock decides between them.
+    fn lane_of(&self, subject: &Subject) -> &Inbox<Waiting> {
         let mut hasher = DefaultHasher::new();
-        device.as_str().hash(&mut hasher);
+        subject.hash(&mut hasher);
         // The remainder is less than the number of lanes, and there is at least one.
         let place = hasher.finish() % self.lanes.len() as u64;
         &self.lanes[place as usize]

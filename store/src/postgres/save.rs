@@ -27,16 +27,39 @@ statements! {
                 SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
     SAVE_GUARDS = "WITH changed AS (
                      UPDATE guards AS g SET failures = v.failures, locked_until = v.locked_until,
-                       disabled_at = v.disabled_at, days = v.days
+                       disabled_at = v.disabled_at, days = v.days,
+                       recovery_from = v.recovery_from, recovery_tries = v.recovery_tries
                      FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS BIGINT[]),
-                       CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]))
-                       AS v (id, failures, locked_until, disabled_at, days)
+                       CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS BIGINT[]),
+                       CAST($7 AS BIGINT[]))
+                       AS v (id, failures, locked_until, disabled_at, days, recovery_from,
+                         recovery_tries)
                      WHERE g.id = v.id RETURNING 1)
                    SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
     CONFIRM = "WITH changed AS (
                  UPDATE devices SET pending_until = NULL
                  WHERE id = ANY(CAST($1 AS BIGINT[])) RETURNING 1)
                SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
+    VOID_CODES = "DELETE FROM recovery_codes WHERE pending_for IS NULL AND user_id IN
+                    (SELECT r.user_id FROM recovery_codes r
+                     WHERE r.pending_for = ANY(CAST($1 AS BIGINT[])))";
+    ENFORCE_CODES = "UPDATE recovery_codes SET pending_for = NULL
+                     WHERE pending_for = ANY(CAST($1 AS BIGINT[]))";
+    SAVE_CHALLENGES = "WITH changed AS (
+                         UPDATE challenges AS c SET uses_left = v.uses_left,
+                           failures = v.failures, locked_until = v.locked_until, day = v.day,
+                           day_failures = v.day_failures
+                         FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]),
+                           CAST($3 AS BIGINT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]),
+                           CAST($6 AS BIGINT[]))
+                           AS v (id, uses_left, failures, locked_until, day, day_failures)
+                         WHERE c.id = v.id RETURNING 1)
+                       SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
+    USE_RECOVERY = "WITH changed AS (
+                      UPDATE recovery_codes SET used_at = $2
+                      WHERE id = ANY(CAST($1 AS BIGINT[])) AND used_at IS NULL RETURNING 1)
+                    SELECT 1 / CAST(COUNT(1) = CARDINALITY(CAST($1 AS BIGINT[])) AS INTEGER)
+                    FROM changed";
     APPEND = "INSERT INTO events (id, at, action, success, user_id, device_id, caller, request_id,
                 detail, personal, personal_digest, salt, link, mac)
               SELECT v.id, CAST($2 AS BIGINT), v.action, v.success, v.user_id, v.device_id, v.caller,
@@ -72,7 +95,18 @@ pub(super) fn calls(writes: &Writes) -> Vec<Call<'_>> {
         calls.push(save_guards(writes));
     }
     if !writes.confirmed.is_empty() {
-        calls.push(Call::new(CONFIRM).with(&writes.confirmed[..]));
+        let confirmed = &writes.confirmed[..];
+        calls.push(Call::new(CONFIRM).with(confirmed));
+        // A set of recovery codes may have waited for it: any number of them.
+        calls.push(Call::new(VOID_CODES).with(confirmed));
+        calls.push(Call::new(ENFORCE_CODES).with(confirmed));
+    }
+    if !writes.challenges.is_empty() {
+        calls.push(save_challenges(writes));
+    }
+    if !writes.recovery.is_empty() {
+        let used = Call::new(USE_RECOVERY).with(&writes.recovery[..]);
+        calls.push(used.with(writes.at.millis()));
     }
     calls.extend(append(
         &writes.events,
@@ -141,6 +175,21 @@ fn save_guards(writes: &Writes) -> Call<'_> {
             guard.disabled_at.map(Time::millis)
         }))
         .with(column(rows, |(_, guard)| guard.days_text()))
+        .with(column(rows, |(_, guard)| {
+            guard.recovery_from.map(Time::millis)
+        }))
+        .with(column(rows, |(_, guard)| i64::from(guard.recovery_tries)))
+}
+
+fn save_challenges(writes: &Writes) -> Call<'_> {
+    let rows = &writes.challenges;
+    Call::new(SAVE_CHALLENGES)
+        .with(column(rows, |one| one.id.0))
+        .with(column(rows, |one| i64::from(one.uses_left)))
+        .with(column(rows, |one| i64::from(one.failures)))
+        .with(column(rows, |one| one.locked_until.map(Time::millis)))
+        .with(column(rows, |one| one.day))
+        .with(column(rows, |one| i64::from(one.day_failures)))
 }
 
 fn insert_events(rows: &[EventRow], at: Time) -> Call<'_> {

@@ -1,8 +1,10 @@
 //! The attempts lane on SQLite: row by row with held statements, one transaction a batch.
 
-use domain::{Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId};
+use domain::verify::Subject;
+use domain::{Ask, Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId};
 use rusqlite::{Connection, OptionalExtension, Row, Statement};
 
+use self::person::Person;
 use super::connect::classify;
 use crate::error::StoreError;
 use crate::lane::chain::Tail;
@@ -11,19 +13,35 @@ use crate::lane::{EventRow, Judge, Reply, Submission};
 use crate::sql::for_sqlite;
 use crate::tables::devices::Facts;
 use crate::tables::users::guard;
-use crate::tables::{chains, idempotency, stats};
+use crate::tables::{chains, idempotency, recovery, stats};
+
+mod person;
+
+/// The columns of a device as [`read_device`] takes them.
+macro_rules! device_columns {
+    () => {
+        "SELECT d.id, d.user_id, d.owner, d.kind, d.algorithm, d.digits, d.period,
+           d.policy, d.key_version, d.sealed, d.pending_until, d.deactivated_at,
+           h.next, h.used, h.last_used, h.drift_ms, h.replayed"
+    };
+}
 
 /// What the judge needs to know of a device, in one look-up.
-const LOAD: &str = "SELECT d.id, d.user_id, d.owner, d.kind, d.algorithm, d.digits, d.period,
-      d.policy, d.key_version, d.sealed, d.pending_until, d.deactivated_at,
-      h.next, h.used, h.last_used, h.drift_ms, h.replayed,
-      g.failures, g.locked_until, g.disabled_at, g.days
-    FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id
-    WHERE d.name = ?1";
+const LOAD: &str = concat!(
+    device_columns!(),
+    ", g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from, g.recovery_tries
+     FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id
+     WHERE d.name = ?1"
+);
+const LOAD_OWN: &str = concat!(
+    device_columns!(),
+    ", d.name FROM devices d JOIN device_hot h ON h.id = d.id
+     WHERE d.user_id = ?1 AND d.deactivated_at IS NULL"
+);
 const SAVE_HOT: &str = "UPDATE device_hot SET next = ?2, used = ?3, last_used = ?4, drift_ms = ?5,
       replayed = ?6 WHERE id = ?1";
 const SAVE_GUARD: &str = "UPDATE guards SET failures = ?2, locked_until = ?3, disabled_at = ?4,
-      days = ?5 WHERE id = ?1";
+      days = ?5, recovery_from = ?6, recovery_tries = ?7 WHERE id = ?1";
 const CONFIRM: &str = "UPDATE devices SET pending_until = NULL WHERE id = ?1";
 
 /// The statements of a batch, prepared once and held.
@@ -36,6 +54,9 @@ pub(crate) struct Lane<'c> {
     save_hot: Statement<'c>,
     save_guard: Statement<'c>,
     confirm: Statement<'c>,
+    void_codes: Statement<'c>,
+    enforce_codes: Statement<'c>,
+    person: Person<'c>,
     event: Statement<'c>,
     head: Statement<'c>,
     stats: Statement<'c>,
@@ -54,6 +75,9 @@ impl<'c> Lane<'c> {
             save_hot: prepare(SAVE_HOT)?,
             save_guard: prepare(SAVE_GUARD)?,
             confirm: prepare(CONFIRM)?,
+            void_codes: prepare(&for_sqlite(recovery::VOID_BEFORE))?,
+            enforce_codes: prepare(&for_sqlite(recovery::PUT_IN_FORCE))?,
+            person: Person::prepare(connection)?,
             event: prepare(&for_sqlite(chains::INSERT_EVENT))?,
             head: prepare(&for_sqlite(chains::SAVE_HEAD))?,
             stats: prepare(&for_sqlite(stats::ADD))?,
@@ -95,13 +119,14 @@ impl<'c> Lane<'c> {
     fn load(&mut self, submissions: &[&Submission], at: Time) -> Result<Loaded, StoreError> {
         let mut loaded = Loaded::default();
         for submission in submissions {
-            let name = &submission.attempt.device;
-            if !loaded.owners.contains_key(name) {
-                let mut rows = self.load.query([name.as_str()]).map_err(classify)?;
-                if let Some(row) = rows.next().map_err(classify)? {
-                    let (device, guard) = read(row, name)?;
-                    loaded.add(device, || guard);
-                }
+            let attempt = &submission.attempt;
+            match &attempt.subject {
+                subject if loaded.owners.contains_key(subject) => {}
+                Subject::Device(name) => self.load_device(name, &mut loaded)?,
+                Subject::User(name) => self.person.load(name, &mut loaded)?,
+            }
+            if let Ask::Login { login, .. } = attempt.ask {
+                self.person.load_login(login.0, &mut loaded)?;
             }
             if let Some(ticket) = &submission.idempotency {
                 let kept = self
@@ -113,6 +138,15 @@ impl<'c> Lane<'c> {
             }
         }
         Ok(loaded)
+    }
+
+    fn load_device(&mut self, name: &DeviceName, loaded: &mut Loaded) -> Result<(), StoreError> {
+        let mut rows = self.load.query([name.as_str()]).map_err(classify)?;
+        if let Some(row) = rows.next().map_err(classify)? {
+            let guard = read_guard(row, 17)?;
+            loaded.add(read_device(row, name.clone())?, || guard);
+        }
+        Ok(())
     }
 
     fn save(&mut self, writes: Writes) -> Result<Tail, StoreError> {
@@ -129,13 +163,15 @@ impl<'c> Lane<'c> {
             changed_one(self.save_hot.execute(fields))?;
         }
         for (id, guard) in &writes.guards {
-            let times = [guard.locked_until, guard.disabled_at].map(|t| t.map(Time::millis));
-            let fields = (id, guard.failures, times[0], times[1], guard.days_text());
-            changed_one(self.save_guard.execute(fields))?;
+            changed_one(self.save_guard.execute(guard_fields(*id, guard)))?;
         }
         for id in &writes.confirmed {
             changed_one(self.confirm.execute([id]))?;
+            // A set of recovery codes may have waited for it: any number of them.
+            self.void_codes.execute([id]).map_err(classify)?;
+            self.enforce_codes.execute([id]).map_err(classify)?;
         }
+        self.person.save(&writes)?;
         if let Some(mac) = writes.events.last().map(|row| row.mac) {
             let head = writes.tail.head;
             let fields = (
@@ -201,7 +237,7 @@ fn kept(row: &Row<'_>) -> rusqlite::Result<Kept> {
     })
 }
 
-fn read(row: &Row<'_>, name: &DeviceName) -> Result<(Device, Guard), StoreError> {
+fn read_device(row: &Row<'_>, name: DeviceName) -> Result<Device, StoreError> {
     let facts = Facts {
         kind: row.get(3).map_err(classify)?,
         algorithm: row.get(4).map_err(classify)?,
@@ -210,10 +246,10 @@ fn read(row: &Row<'_>, name: &DeviceName) -> Result<(Device, Guard), StoreError>
         pending_until: row.get(10).map_err(classify)?,
         deactivated_at: row.get(11).map_err(classify)?,
     };
-    let device = Device {
+    Ok(Device {
         id: DeviceId(row.get(0).map_err(classify)?),
         user: UserId(row.get(1).map_err(classify)?),
-        name: name.clone(),
+        name,
         owner: row.get(2).map_err(classify)?,
         kind: facts.kind()?,
         algorithm: facts.algorithm()?,
@@ -225,18 +261,40 @@ fn read(row: &Row<'_>, name: &DeviceName) -> Result<(Device, Guard), StoreError>
             bytes: row.get(9).map_err(classify)?,
         },
         hot: hot(row).map_err(classify)?,
-    };
-    let days = row.get_ref(20).map_err(classify)?;
+    })
+}
+
+/// The guard whose columns begin at that place.
+fn read_guard(row: &Row<'_>, first: usize) -> Result<Guard, StoreError> {
+    let days = row.get_ref(first + 3).map_err(classify)?;
     let days = days
         .as_str()
         .map_err(|_| StoreError::Corrupt("a guard row".into()))?;
-    let guard = guard(
-        row.get(17).map_err(classify)?,
-        row.get(18).map_err(classify)?,
-        row.get(19).map_err(classify)?,
+    let recovery = (
+        row.get(first + 4).map_err(classify)?,
+        row.get(first + 5).map_err(classify)?,
+    );
+    guard(
+        row.get(first).map_err(classify)?,
+        row.get(first + 1).map_err(classify)?,
+        row.get(first + 2).map_err(classify)?,
         days,
-    )?;
-    Ok((device, guard))
+        recovery,
+    )
+}
+
+type GuardFields = (i64, u32, Option<i64>, Option<i64>, String, Option<i64>, u32);
+
+fn guard_fields(id: i64, guard: &Guard) -> GuardFields {
+    (
+        id,
+        guard.failures,
+        guard.locked_until.map(Time::millis),
+        guard.disabled_at.map(Time::millis),
+        guard.days_text(),
+        guard.recovery_from.map(Time::millis),
+        guard.recovery_tries,
+    )
 }
 
 fn hot(row: &Row<'_>) -> rusqlite::Result<Hot> {

@@ -16,7 +16,8 @@ macro_rules! whole_device {
            d.period, d.policy, d.label, d.issuer, d.test, d.key_version, d.sealed,
            d.created_at, d.pending_until, d.deactivated_at,
            h.next, h.used, h.last_used, h.drift_ms, h.replayed,
-           g.failures, g.locked_until, g.disabled_at, g.days
+           g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from, g.recovery_tries,
+           d.door
          FROM devices d JOIN device_hot h ON h.id = d.id JOIN guards g ON g.id = d.user_id "
     };
 }
@@ -35,8 +36,9 @@ statements! {
                ORDER BY d.id DESC LIMIT $4");
     INSERT = "INSERT INTO devices (id, user_id, name, owner, shown, kind, algorithm, digits, period,
                 policy, label, issuer, test, key_version, sealed, created_at, pending_until,
-                deactivated_at)
-              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, NULL)
+                deactivated_at, door)
+              VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                NULL, $18)
               ON CONFLICT (name) DO NOTHING";
     INSERT_HOT = "INSERT INTO device_hot (id, next, used, last_used, drift_ms, replayed)
                   VALUES ($1, 0, 0, NULL, 0, 0)";
@@ -69,6 +71,8 @@ pub struct StoredDevice {
     pub created_at: Time,
     /// The user's guess budget as it was when read.
     pub guard: Guard,
+    /// Through which door it was made; `None` for the devices' own.
+    pub door: Option<String>,
 }
 
 /// A device about to be stored.
@@ -85,6 +89,8 @@ pub struct NewDevice {
     pub test: bool,
     /// When it is registered.
     pub created_at: Time,
+    /// See [`StoredDevice::door`].
+    pub door: Option<&'static str>,
 }
 
 /// A device key on its way to another master secret.
@@ -195,7 +201,9 @@ fn stored(mut row: Row) -> Result<StoredDevice, StoreError> {
             row.maybe_int(24)?,
             row.maybe_int(25)?,
             &row.text(26)?,
+            (row.maybe_int(27)?, row.int(28)?),
         )?,
+        door: row.maybe_text(29)?,
     })
 }
 
@@ -304,6 +312,7 @@ impl Batch {
             device.key.bytes.as_slice(),
             new.created_at,
             pending_until,
+            new.door,
         ];
         self.step(INSERT, params, Expect::One(Refusal::DeviceExists));
         self.step(

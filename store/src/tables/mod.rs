@@ -2,10 +2,12 @@
 
 pub(crate) mod audit;
 pub(crate) mod chains;
+pub(crate) mod challenges;
 pub(crate) mod checkpoints;
 pub(crate) mod devices;
 pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod meta;
+pub(crate) mod recovery;
 pub(crate) mod stats;
 pub(crate) mod users;

@@ -44,11 +44,14 @@ pub(crate) struct Tally {
 
 impl Tally {
     pub(crate) fn count_verdict(&mut self, ask: &Ask, verdict: &Verdict) {
-        if !matches!(ask, Ask::Verify(_)) {
+        if matches!(
+            ask,
+            Ask::Confirm(_) | Ask::Resynchronise(..) | Ask::Explain(_) | Ask::Emailed(_)
+        ) {
             return;
         }
         match verdict {
-            Verdict::Accepted { .. } => self.accepted += 1,
+            Verdict::Accepted { .. } | Verdict::Proven(_) => self.accepted += 1,
             Verdict::Locked => self.locked += 1,
             _ => self.rejected += 1,
         }

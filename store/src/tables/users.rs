@@ -15,9 +15,10 @@ statements! {
               ON CONFLICT (name) DO NOTHING";
     INSERT_GUARD = "INSERT INTO guards (id, failures, locked_until, disabled_at, days)
                     VALUES ($1, 0, NULL, NULL, '')";
-    GUARD = "SELECT failures, locked_until, disabled_at, days FROM guards WHERE id = $1";
-    OPEN_GUARD = "UPDATE guards SET failures = 0, locked_until = NULL, disabled_at = NULL, days = ''
-                  WHERE id = $1";
+    GUARD = "SELECT failures, locked_until, disabled_at, days, recovery_from, recovery_tries
+             FROM guards WHERE id = $1";
+    OPEN_GUARD = "UPDATE guards SET failures = 0, locked_until = NULL, disabled_at = NULL, days = '',
+                    recovery_from = NULL, recovery_tries = 0 WHERE id = $1";
     HAS_ROOM = "UPDATE guards SET days = days WHERE id = $1 AND
                   (SELECT COUNT(1) FROM devices WHERE user_id = $1 AND deactivated_at IS NULL)
                   < CAST($2 AS BIGINT)";
@@ -29,12 +30,15 @@ pub(crate) fn guard(
     locked_until: Option<i64>,
     disabled_at: Option<i64>,
     days: &str,
+    (recovery_from, recovery_tries): (Option<i64>, i64),
 ) -> Result<Guard, StoreError> {
     Ok(Guard {
         failures: u32::try_from(failures).map_err(|_| corrupt())?,
         locked_until: locked_until.map(Time::from_millis),
         disabled_at: disabled_at.map(Time::from_millis),
         days: Guard::days_from_text(days).ok_or_else(corrupt)?,
+        recovery_from: recovery_from.map(Time::from_millis),
+        recovery_tries: u32::try_from(recovery_tries).map_err(|_| corrupt())?,
     })
 }
 
@@ -64,6 +68,7 @@ impl Store {
                 row.maybe_int(1)?,
                 row.maybe_int(2)?,
                 &row.text(3)?,
+                (row.maybe_int(4)?, row.int(5)?),
             )
         })
         .transpose()

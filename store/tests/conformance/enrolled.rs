@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use domain::verify::Typed;
+use domain::verify::{Subject, Typed};
 use domain::{
     Action, Ask, Attempt, Device, DeviceId, DeviceName, Event, Hot, Kind, Origin, SealedKey, State,
     Time, UserId, UserName, Verdict,
@@ -117,6 +117,7 @@ async fn new_device(store: &Store, plan: &Plan<'_>, user: UserId, now: Time) -> 
         label: Some("Label".into()),
         issuer: None,
         test: false,
+        door: None,
         created_at: now,
     }
 }
@@ -191,7 +192,7 @@ impl Enrolled {
 pub fn verify(name: &DeviceName, code: Code) -> Submission {
     Submission {
         attempt: Attempt {
-            device: name.clone(),
+            subject: Subject::Device(name.clone()),
             ask: Ask::Verify(Typed::Text(code)),
             origin: origin(),
         },

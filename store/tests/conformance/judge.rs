@@ -4,9 +4,9 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use domain::chain::Link;
-use domain::verify::{Attempt, OpenKeys, Outcome, User, attempt};
-use domain::{Device, Policies, Time};
-use otp::Secret;
+use domain::verify::{Attempt, Outcome, Secrets, User, attempt};
+use domain::{ChallengeId, Device, Policies, Time};
+use otp::{Code, Secret};
 use store::{BatchFacts, Clock, Judge};
 
 /// Judges by the default policy.
@@ -21,10 +21,14 @@ pub struct TestJudge {
 
 struct Keys<'a>(&'a AtomicUsize);
 
-impl OpenKeys for Keys<'_> {
+impl Secrets for Keys<'_> {
     fn open(&self, device: &Device) -> Option<Secret> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Some(Secret::from_bytes(device.key.bytes.clone()))
+    }
+
+    fn hash_code(&self, challenge: ChallengeId, code: &Code) -> [u8; 32] {
+        hash_code(challenge, code)
     }
 }
 
@@ -46,6 +50,15 @@ impl Judge for TestJudge {
     fn committed(&self, batch: &BatchFacts) {
         self.committed.fetch_add(batch.attempts, Ordering::SeqCst);
     }
+}
+
+/// What stands for a keyed hash: other challenges and codes give others.
+pub fn hash_code(challenge: ChallengeId, code: &Code) -> [u8; 32] {
+    let mut hash = [0; 32];
+    hash[..8].copy_from_slice(&challenge.0.to_be_bytes());
+    let text = code.to_text();
+    hash[8..8 + text.len()].copy_from_slice(text.as_bytes());
+    hash
 }
 
 /// A number that no other test has.

@@ -4,6 +4,7 @@
 
 mod attempts;
 mod database;
+mod doors;
 mod enrolled;
 mod idempotency;
 mod judge;
@@ -46,6 +47,12 @@ on_both_engines! {
     attempts::an_unknown_device_leaves_no_trace,
     attempts::a_counter_device_moves_on_with_each_code,
     attempts::a_clock_behind_the_stored_time_judges_nothing,
+    doors::whatever_proves_a_person_serves_once,
+    doors::wrong_codes_at_a_device_and_at_its_person_count_together,
+    doors::a_login_of_another_person_is_not_found,
+    doors::an_emailed_code_counts_for_itself,
+    doors::a_replaced_code_keeps_the_count,
+    doors::recovery_codes_of_an_enrolment_wait_for_its_confirmation,
     idempotency::a_repeated_request_gets_the_first_answer,
     idempotency::a_key_used_with_another_request_is_refused,
     idempotency::a_kept_answer_expires,
