@@ -23,6 +23,9 @@ pub enum Caller {
     },
     /// The key given as `API_KEY` in the environment: may do everything.
     Environment,
+    /// A person at a public door, without a credential of a service: may do nothing
+    /// that needs a scope.
+    Public,
     /// Somebody at the command line of the server's machine.
     CommandLine,
     /// The server itself, in its jobs.
@@ -35,6 +38,7 @@ impl Caller {
         match self {
             Self::Key { id, .. } => format!("key:{id}").into(),
             Self::Environment => "env".into(),
+            Self::Public => "public".into(),
             Self::CommandLine => "cli".into(),
             Self::Server => "server".into(),
         }
@@ -44,6 +48,7 @@ impl Caller {
     pub fn scopes(&self) -> Scopes {
         match self {
             Self::Key { scopes, .. } => *scopes,
+            Self::Public => Scopes::default(),
             Self::Environment | Self::CommandLine | Self::Server => Scopes::all(),
         }
     }
@@ -64,7 +69,7 @@ impl Caller {
     pub(crate) fn key_id(&self) -> Option<Arc<str>> {
         match self {
             Self::Key { id, .. } => Some(Arc::clone(id)),
-            Self::Environment | Self::CommandLine | Self::Server => None,
+            Self::Environment | Self::Public | Self::CommandLine | Self::Server => None,
         }
     }
 }

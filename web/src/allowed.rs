@@ -102,7 +102,7 @@ impl<N: Need> Allowed<N> {
     }
 }
 
-fn context(
+pub(crate) fn context(
     caller: Arc<Caller>,
     address: Option<IpAddr>,
     parts: &Parts,
@@ -119,7 +119,7 @@ fn context(
 
 /// The credential: one header, one scheme, visible characters. Two headers are none, as
 /// nobody can tell which one a proxy before us has looked at.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
     let mut values = headers.get_all(AUTHORIZATION).iter();
     let only = values.next().filter(|_| values.next().is_none())?;
     let (scheme, credential) = only.to_str().ok()?.split_once(' ')?;

@@ -6,10 +6,12 @@
 
 use std::sync::Arc;
 
+use app::Fault;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{Method, Response};
+use axum::http::{HeaderMap, Method, Response};
 
 use crate::allowed::{Allowed, Need, repeatable};
 use crate::answer::{Outcome, Output};
@@ -17,6 +19,7 @@ use crate::body;
 use crate::front::{Front, has_envelope};
 use crate::input::{Fields, Given, Input};
 use crate::request_id::RequestId;
+use crate::visitor::Visitor;
 
 /// What is known of a route before any request.
 #[derive(Clone, Copy)]
@@ -69,6 +72,32 @@ where
     front.finish(&request_id, false, result)
 }
 
+/// Serves a call that anybody may make and that says something.
+pub(crate) async fn serve_public<I, O, F, Fut>(
+    front: Arc<Front>,
+    request: Request,
+    facts: Facts,
+    handler: F,
+) -> Response<Body>
+where
+    I: Input,
+    O: Output,
+    F: Fn(Visitor, I) -> Fut,
+    Fut: Future<Output = Outcome<O>>,
+{
+    let (mut parts, body) = request.into_parts();
+    let request_id = front.request_id(&parts.headers);
+    let result = async {
+        let visitor = Visitor::of(&front, &parts, &request_id);
+        let body = body::read(&parts.headers, body).await?;
+        // An `Idempotency-Key` is honoured with a credential only.
+        let input = fields(&front, &mut parts, &body, facts, Vec::new()).await?;
+        handler(visitor, input).await?.into_response()
+    };
+    let result = result.await;
+    front.finish(&request_id, has_envelope(parts.uri.path()), result)
+}
+
 /// Answers a request that no handler takes, or whose answer is ready.
 pub(crate) fn settle(
     front: &Front,
@@ -104,15 +133,41 @@ async fn read<N: Need, I: Input>(
     {
         return Ok(input);
     }
+    fields(&call.front, parts, &body, facts, faults).await
+}
+
+/// Reads every field, and tells every fault.
+async fn fields<I: Input>(
+    front: &Front,
+    parts: &mut Parts,
+    body: &[u8],
+    facts: Facts,
+    faults: Vec<Fault>,
+) -> Outcome<I> {
+    let form = I::FORM && is_form(&parts.headers);
     let given = Given {
         path: path_parts(parts, facts).await,
         query: query_pairs(parts)?,
-        body: &body,
+        body,
+        form,
         faults,
     };
-    let mut fields = Fields::of(given, facts.needs_body, call.app().settings())?;
+    let mut fields = Fields::of(given, facts.needs_body, front.app.settings())?;
     let input = I::read(&mut fields);
     Ok(fields.finish(input)?)
+}
+
+/// The body is that of an HTML form, which some standards prescribe.
+fn is_form(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let media_type = value.and_then(|value| value.split(';').next());
+    media_type.is_some_and(|found| {
+        found
+            .trim()
+            .eq_ignore_ascii_case("application/x-www-form-urlencoded")
+    })
 }
 
 /// The variable parts of the path, decoded; a part that is not UTF-8 is left out.

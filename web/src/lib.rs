@@ -35,3 +35,4 @@ pub use routes::{openapi, router};
 
 #[cfg(test)]
 mod service_tests;
+mod visitor;

@@ -184,10 +184,12 @@ fn success(operation: &Operation, status: StatusCode) -> Response {
 fn problems(operation: &Operation) -> BTreeMap<StatusCode, Vec<Problem>> {
     let mut shared = BTreeSet::new();
     if operation.scope.is_some() {
+        let needs = [Problem::Unauthenticated, Problem::InsufficientScope];
+        shared.extend(needs.map(Problem::status));
+    }
+    if operation.scope.is_some() || operation.public {
         shared.extend(
             [
-                Problem::Unauthenticated,
-                Problem::InsufficientScope,
                 Problem::ValidationFailed,
                 Problem::RateLimited,
                 Problem::InternalError,
@@ -201,11 +203,13 @@ fn problems(operation: &Operation) -> BTreeMap<StatusCode, Vec<Problem>> {
             [
                 Problem::InvalidJson,
                 Problem::BodyTimeout,
-                Problem::IdempotencyKeyRunning,
                 Problem::BodyTooLarge,
             ]
             .map(Problem::status),
         );
+    }
+    if repeatable(operation) {
+        shared.insert(Problem::IdempotencyKeyRunning.status());
     }
     let mut problems: BTreeMap<_, _> = shared.into_iter().map(|status| (status, vec![])).collect();
     for problem in operation.problems {

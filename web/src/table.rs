@@ -15,6 +15,7 @@ use crate::endpoint::{self, Facts};
 use crate::front::Front;
 use crate::input::{Description, Fields, Input};
 use crate::problem::Problem;
+use crate::visitor::Visitor;
 
 /// A description of one route.
 pub(crate) struct Operation {
@@ -25,6 +26,8 @@ pub(crate) struct Operation {
     pub(crate) summary: &'static str,
     /// `None` when anybody may call.
     pub(crate) scope: Option<Scope>,
+    /// Anybody may call, and may do something by it.
+    pub(crate) public: bool,
     pub(crate) input: Description,
     pub(crate) statuses: &'static [StatusCode],
     pub(crate) media_type: &'static str,
@@ -78,6 +81,33 @@ impl Table {
         self
     }
 
+    /// `POST` for people, without a credential of a service.
+    pub(crate) fn public<I, O, F, Fut>(
+        mut self,
+        path: &'static str,
+        handler: F,
+        summary: &'static str,
+        problems: &'static [Problem],
+    ) -> Self
+    where
+        I: Input,
+        O: Output + 'static,
+        F: Fn(Visitor, I) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let (input, facts) = facts::<I>(path);
+        let serve = move |State(front): State<Arc<Front>>, request: Request| {
+            endpoint::serve_public(front, request, facts, handler)
+        };
+        self.router = self.router.route(path, on(MethodFilter::POST, serve));
+        self.operations.push(Operation {
+            tag: self.tag,
+            public: true,
+            ..operation::<O>(Method::POST, path, summary, None, input, problems)
+        });
+        self
+    }
+
     /// A call that needs a scope.
     pub(crate) fn call<N, I, O, F, Fut>(
         mut self,
@@ -94,13 +124,7 @@ impl Table {
         F: Fn(Allowed<N>, I) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
-        let input = Fields::describe(|fields| {
-            I::read(fields);
-        });
-        let facts = Facts {
-            has_parts: path.contains('{'),
-            needs_body: input.needs_body(),
-        };
+        let (input, facts) = facts::<I>(path);
         let serve = move |State(front): State<Arc<Front>>, request: Request| {
             endpoint::serve(front, request, facts, handler)
         };
@@ -118,6 +142,18 @@ impl Table {
     }
 }
 
+/// What an input asks for, and what follows for its route.
+fn facts<I: Input>(path: &'static str) -> (Description, Facts) {
+    let input = Fields::describe(|fields| {
+        I::read(fields);
+    });
+    let facts = Facts {
+        has_parts: path.contains('{'),
+        needs_body: input.needs_body(),
+    };
+    (input, facts)
+}
+
 fn operation<O: Output>(
     method: Method,
     path: &'static str,
@@ -132,6 +168,7 @@ fn operation<O: Output>(
         tag: "",
         summary,
         scope,
+        public: false,
         input,
         statuses: O::STATUSES,
         media_type: O::MEDIA_TYPE,

@@ -58,6 +58,8 @@ pub(crate) struct Given<'a> {
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: &'a [u8],
+    /// The body is that of an HTML form.
+    pub(crate) form: bool,
     /// Faults found before.
     pub(crate) faults: Vec<Fault>,
 }
@@ -87,7 +89,10 @@ impl<'a> Fields<'a> {
     ) -> Result<Self, Refusal> {
         let mut faults = given.faults;
         let mut members = Vec::new();
-        if !given.body.is_empty() || needs_body {
+        if given.form {
+            let pairs = form_urlencoded::parse(given.body).into_owned();
+            members.extend(pairs.map(|(name, value)| (name, Value::String(value))));
+        } else if !given.body.is_empty() || needs_body {
             match parse(given.body)? {
                 Some(found) => members = found.0,
                 None => return Err(app::Error::invalid("", "Must be a JSON object.").into()),

@@ -16,6 +16,9 @@ pub(crate) use fields::{Description, Fields, Given, Place, Wanted};
 
 /// What a handler wants to know from its request.
 pub(crate) trait Input: Sized + Send + 'static {
+    /// Whether the body may be that of an HTML form instead of JSON.
+    const FORM: bool = false;
+
     /// Asks for everything, whatever has been faulty before; `None` after a fault.
     fn read(fields: &mut Fields<'_>) -> Option<Self>;
 
