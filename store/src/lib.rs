@@ -29,13 +29,18 @@ pub use migrate::schema;
 pub use rate::RateCounters;
 pub use settings::{Settings, Target};
 pub use sqlite::Access;
+pub use tables::accounts::StoredAccount;
 pub use tables::audit::{CutTerm, Moment, NewCut, StoredEvent};
 pub use tables::chains::{StoredChain, StoredCut, StoredHead, Unindexed};
 pub use tables::checkpoints::StoredCheckpoint;
+pub use tables::counts::{slot_of, value_of};
 pub use tables::devices::{DevicePage, NewDevice, SealedRow, StoredDevice};
 pub use tables::idempotency::KeptAnswer;
 pub use tables::keys::StoredKey;
 pub use tables::meta::{MasterVersion, OwnKey};
+pub use tables::outbox::StoredMail;
+pub use tables::people::StoredPerson;
+pub use tables::sessions::{NewSession, StoredSession};
 pub use tables::stats::{HourStats, Totals};
 
 use ids::Ids;

@@ -13,16 +13,23 @@ pub(crate) use statements;
 /// Every statement that both engines share.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     use crate::tables::{
-        audit, chains, checkpoints, devices, idempotency, keys, meta, stats, users,
+        accounts, audit, chains, checkpoints, counts, devices, idempotency, keys, meta, outbox,
+        people, sessions, signing, stats, users,
     };
     [
+        accounts::ALL,
         audit::ALL,
         checkpoints::ALL,
         chains::ALL,
+        counts::ALL,
         devices::ALL,
         idempotency::ALL,
         keys::ALL,
         meta::ALL,
+        outbox::ALL,
+        people::ALL,
+        sessions::ALL,
+        signing::ALL,
         stats::ALL,
         users::ALL,
     ]
