@@ -9,6 +9,9 @@ use crate::error::{Refusal, StoreError};
 use crate::sql::statements;
 use crate::value::params;
 
+// The bytes of `ADD` stand without a `CAST`: SQLite knows no `BYTEA` and would make them
+// a number, and PostgreSQL takes the type of a bare parameter from the column.
+//
 // No guard stands over these keys. So every change first writes one row that is there
 // for this alone, and whoever comes second waits and sees what the first has committed.
 statements! {
@@ -18,8 +21,8 @@ statements! {
                   FROM own_keys WHERE purpose = $1 ORDER BY id";
     ADD = "INSERT INTO own_keys (id, purpose, key_version, sealed, public_key, created_at,
              active_at, retired_at)
-           SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS BIGINT), CAST($4 AS BYTEA),
-             CAST($5 AS BYTEA), CAST($6 AS BIGINT), CAST($7 AS BIGINT), NULL
+           SELECT CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS BIGINT), $4, $5,
+             CAST($6 AS BIGINT), CAST($7 AS BIGINT), NULL
            WHERE NOT EXISTS (SELECT 1 FROM own_keys WHERE purpose = CAST($2 AS TEXT)
              AND retired_at IS NULL AND (active_at IS NULL) = (CAST($7 AS BIGINT) IS NULL))
            ON CONFLICT (id) DO NOTHING";

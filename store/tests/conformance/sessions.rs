@@ -122,7 +122,7 @@ pub async fn no_session_without_a_factor_where_one_is_in_force(world: World) {
     };
     let phone = enrol_as(&store, &plan).await;
     open_without_factor(&store, "a2", alice).await.unwrap();
-    phone.spend(&store, 0).await;
+    phone.confirm(&store).await;
     let opened = open_without_factor(&store, "a3", alice).await;
     refused(opened, Refusal::FactorInForce);
     assert!(store.session("a3").await.unwrap().is_none());
@@ -185,7 +185,7 @@ async fn a_session_and_a_confirmation_at_two_nodes_come_one_after_the_other() {
             tokio::time::sleep(Duration::from_millis(round % 4)).await;
             open_without_factor(&nodes[1], &user, person.user).await
         };
-        let (_, opened) = tokio::join!(person.spend(&nodes[0], 0), opening);
+        let (_, opened) = tokio::join!(person.confirm(&nodes[0]), opening);
         if opened.is_err() {
             refused(opened, Refusal::FactorInForce);
         }
