@@ -1,7 +1,6 @@
 //! Sessions: opened, ended, swept; and none without a factor where one is in force.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::{State, Time, UserId};
 use store::{Batch, NewSession, Refusal, Store};
@@ -155,7 +154,8 @@ async fn a_device_that_becomes_active_under_the_lock_is_seen_by_the_session_that
         async move { open_without_factor(&store, "a1", user).await }
     });
     until("the session waits for the guard", async || {
-        let waits = "SELECT COUNT(1) FROM pg_locks WHERE NOT granted";
+        let waits = "SELECT COUNT(1) FROM pg_stat_activity
+                     WHERE datname = current_database() AND wait_event_type = 'Lock'";
         other.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0
     })
     .await;
@@ -181,10 +181,7 @@ async fn a_session_and_a_confirmation_at_two_nodes_come_one_after_the_other() {
             ..Plan::of("", "")
         };
         let person = enrol_as(&nodes[0], &plan).await;
-        let opening = async {
-            tokio::time::sleep(Duration::from_millis(round % 4)).await;
-            open_without_factor(&nodes[1], &user, person.user).await
-        };
+        let opening = open_without_factor(&nodes[1], &user, person.user);
         let (_, opened) = tokio::join!(person.confirm(&nodes[0]), opening);
         if opened.is_err() {
             refused(opened, Refusal::FactorInForce);
