@@ -14,6 +14,10 @@ pub struct Batch {
     pub(crate) guards: Vec<i64>,
     pub(crate) steps: Vec<Step>,
     pub(crate) events: Vec<Event>,
+    /// What is counted once under its name.
+    pub(crate) counts: Vec<&'static str>,
+    /// Delays to be counted, in seconds.
+    pub(crate) delays: Vec<i64>,
 }
 
 pub(crate) struct Step {

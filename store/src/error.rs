@@ -55,6 +55,14 @@ pub enum Refusal {
     KeyExists,
     /// The answer to that idempotency key was kept in the meantime.
     IdempotencyTaken,
+    /// The user has a device in force.
+    FactorInForce,
+    /// The account or its password changed in the meantime.
+    AccountChanged,
+    /// The mail was taken or removed in the meantime.
+    MailTaken,
+    /// A signing key is not, or not any more, in the state that the change needs.
+    KeyChanged,
     /// A row that has to be there is not.
     Missing,
 }

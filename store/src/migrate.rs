@@ -49,11 +49,13 @@ pub(crate) fn refuse_newer(found: i64) -> Result<(), StoreError> {
 
 /// Tables whose rows are updated all the time: room in the page for the new version
 /// of a row keeps PostgreSQL from touching any index.
-const UPDATED_OFTEN: [(&str, u8); 4] = [
+const UPDATED_OFTEN: [(&str, u8); 6] = [
     ("device_hot", 50),
     ("guards", 70),
     ("chain_heads", 20),
     ("stats", 50),
+    ("stat_counts", 50),
+    ("stat_delays", 50),
 ];
 
 /// The statements of a migration for SQLite.

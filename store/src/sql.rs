@@ -13,19 +13,25 @@ pub(crate) use statements;
 /// Every statement that both engines share.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     use crate::tables::{
-        audit, chains, challenges, checkpoints, devices, idempotency, keys, meta, recovery, stats,
-        users,
+        accounts, audit, chains, challenges, checkpoints, counts, devices, idempotency, keys, meta,
+        outbox, people, recovery, sessions, signing, stats, users,
     };
     [
+        accounts::ALL,
         audit::ALL,
         checkpoints::ALL,
         chains::ALL,
         challenges::ALL,
+        counts::ALL,
         devices::ALL,
         idempotency::ALL,
         keys::ALL,
         meta::ALL,
+        outbox::ALL,
+        people::ALL,
         recovery::ALL,
+        sessions::ALL,
+        signing::ALL,
         stats::ALL,
         users::ALL,
     ]

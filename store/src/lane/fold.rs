@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use super::chain::Tail;
 use super::{Answer, EventRow, Judge, Reply, Submission, Ticket};
 use crate::error::StoreError;
+use crate::tables::counts;
 use crate::tables::stats::Tally;
 
 /// What an engine read under the locks.
@@ -145,6 +146,10 @@ pub(crate) struct Writes {
     pub events: Vec<EventRow>,
     pub kept: Vec<KeptRow>,
     pub tally: Tally,
+    /// Named counters, each to be counted once more.
+    pub counts: Vec<&'static str>,
+    /// Seconds from the sending of codes to their acceptance.
+    pub delays: Vec<i64>,
 }
 
 impl Writes {
@@ -173,6 +178,8 @@ pub(crate) fn fold(
         events: Vec::with_capacity(submissions.len()),
         kept: Vec::new(),
         tally: Tally::default(),
+        counts: Vec::new(),
+        delays: Vec::new(),
     };
     let mut replies = Vec::with_capacity(submissions.len());
     for submission in submissions {
@@ -214,6 +221,11 @@ fn one(
         if let Some(event) = outcome.event {
             let ask = &submission.attempt.ask;
             writes.tally.count_verdict(ask, &outcome.verdict);
+            writes.counts.extend(counts::name_of(ask, &outcome.verdict));
+            if let Verdict::Proven(proof) = outcome.verdict {
+                let seconds = proof.delay_ms.map(|delay| delay / 1000);
+                writes.delays.extend(seconds);
+            }
             for event in std::iter::once(event).chain(outcome.consequence) {
                 let row = writes.tail.append(event, writes.at, judge)?;
                 writes.events.push(row);

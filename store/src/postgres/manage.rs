@@ -156,6 +156,7 @@ impl Manager {
         apply(session, &batch.steps).await?;
         let mut tail = self.line.tail.clone();
         tail.at = at;
+        let additions = batch.additions(at, tail.chain);
         let mut tally = Tally::default();
         let mut events = Vec::with_capacity(batch.events.len());
         for event in batch.events {
@@ -163,6 +164,8 @@ impl Manager {
             events.push(tail.append(event, at, self.judge.as_ref())?);
         }
         let mut calls = save::append(&events, &tail, at, &tally);
+        let additions = additions.into_iter();
+        calls.extend(additions.map(|(sql, values)| Call::of_values(sql, values)));
         calls.push(Call::new(COMMIT));
         match session.round_trip(calls).await {
             Ok(_) => Ok(tail),

@@ -8,6 +8,7 @@ use crate::lane::EventRow;
 use crate::lane::chain::Tail;
 use crate::lane::fold::{KeptRow, Writes};
 use crate::sql::statements;
+use crate::tables::counts;
 use crate::tables::stats::{self, Tally};
 
 // The `COMMIT` is sent together with the writes, before anybody has counted how many
@@ -114,6 +115,15 @@ pub(super) fn calls(writes: &Writes) -> Vec<Call<'_>> {
         writes.at,
         &writes.tally,
     ));
+    let (at, chain) = (writes.at, writes.tail.chain);
+    for name in &writes.counts {
+        let fields = counts::count_params(name, at, chain);
+        calls.push(Call::of_values(counts::ADD_COUNT, fields));
+    }
+    for seconds in &writes.delays {
+        let fields = counts::delay_params(*seconds, at, chain);
+        calls.push(Call::of_values(counts::ADD_DELAY, fields));
+    }
     if !writes.kept.is_empty() {
         calls.push(keep(&writes.kept, writes.at));
     }

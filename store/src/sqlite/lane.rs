@@ -2,7 +2,7 @@
 
 use domain::verify::Subject;
 use domain::{Ask, Device, DeviceId, DeviceName, Guard, Hot, SealedKey, Time, UserId};
-use rusqlite::{Connection, OptionalExtension, Row, Statement};
+use rusqlite::{Connection, OptionalExtension, Row, Statement, params_from_iter};
 
 use self::person::Person;
 use super::connect::classify;
@@ -13,7 +13,7 @@ use crate::lane::{EventRow, Judge, Reply, Submission};
 use crate::sql::for_sqlite;
 use crate::tables::devices::Facts;
 use crate::tables::users::guard;
-use crate::tables::{chains, idempotency, recovery, stats};
+use crate::tables::{chains, counts, idempotency, recovery, stats};
 
 mod person;
 
@@ -61,6 +61,8 @@ pub(crate) struct Lane<'c> {
     head: Statement<'c>,
     stats: Statement<'c>,
     keep: Statement<'c>,
+    count: Statement<'c>,
+    delay: Statement<'c>,
 }
 
 impl<'c> Lane<'c> {
@@ -82,6 +84,8 @@ impl<'c> Lane<'c> {
             head: prepare(&for_sqlite(chains::SAVE_HEAD))?,
             stats: prepare(&for_sqlite(stats::ADD))?,
             keep: prepare(&for_sqlite(idempotency::KEEP))?,
+            count: prepare(&for_sqlite(counts::ADD_COUNT))?,
+            delay: prepare(&for_sqlite(counts::ADD_DELAY))?,
         })
     }
 
@@ -188,7 +192,16 @@ impl<'c> Lane<'c> {
         }
         if !writes.tally.is_empty() {
             let numbers = writes.tally.numbers(writes.at, writes.tail.chain);
-            changed_one(self.stats.execute(rusqlite::params_from_iter(numbers)))?;
+            changed_one(self.stats.execute(params_from_iter(numbers)))?;
+        }
+        let (at, chain) = (writes.at, writes.tail.chain);
+        for name in &writes.counts {
+            let fields = counts::count_params(name, at, chain);
+            changed_one(self.count.execute(params_from_iter(fields)))?;
+        }
+        for seconds in &writes.delays {
+            let fields = counts::delay_params(*seconds, at, chain);
+            changed_one(self.delay.execute(params_from_iter(fields)))?;
         }
         for row in &writes.kept {
             let expires_at = row.expires_at.millis();

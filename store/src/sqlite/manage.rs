@@ -67,6 +67,9 @@ fn apply(
     for step in &batch.steps {
         step.check(execute(connection, step.sql, &step.params)?)?;
     }
+    for (sql, params) in batch.additions(at, tail.chain) {
+        execute(connection, sql, &params)?;
+    }
     let mut tail = tail.clone();
     let mut tally = Tally::default();
     let mut last_mac = None;

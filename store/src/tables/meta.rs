@@ -6,7 +6,7 @@ use crate::Store;
 use crate::batch::{Batch, Expect};
 use crate::error::{Refusal, StoreError};
 use crate::sql::statements;
-use crate::value::params;
+use crate::value::{Row, params};
 
 statements! {
     FACT = "SELECT value FROM meta WHERE name = $1";
@@ -65,6 +65,20 @@ fn version(number: i64) -> Result<u32, StoreError> {
     u32::try_from(number).map_err(|_| StoreError::Corrupt("a key version".into()))
 }
 
+/// A key from its columns in the order of [`OWN_KEYS`].
+pub(crate) fn own_key(mut row: Row) -> Result<OwnKey, StoreError> {
+    Ok(OwnKey {
+        id: row.int(0)?,
+        purpose: row.text(1)?,
+        version: version(row.int(2)?)?,
+        sealed: row.bytes(3)?,
+        public: row.maybe_bytes(4)?,
+        created_at: row.time(5)?,
+        active_at: row.maybe_time(6)?,
+        retired_at: row.maybe_time(7)?,
+    })
+}
+
 impl Store {
     /// A fact by its name.
     ///
@@ -99,20 +113,7 @@ impl Store {
     /// When the database cannot be read.
     pub async fn own_keys(&self) -> Result<Vec<OwnKey>, StoreError> {
         let rows = self.rows(OWN_KEYS, params![]).await?;
-        rows.into_iter()
-            .map(|mut row| {
-                Ok(OwnKey {
-                    id: row.int(0)?,
-                    purpose: row.text(1)?,
-                    version: version(row.int(2)?)?,
-                    sealed: row.bytes(3)?,
-                    public: row.maybe_bytes(4)?,
-                    created_at: row.time(5)?,
-                    active_at: row.maybe_time(6)?,
-                    retired_at: row.maybe_time(7)?,
-                })
-            })
-            .collect()
+        rows.into_iter().map(own_key).collect()
     }
 }
 

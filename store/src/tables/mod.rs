@@ -1,13 +1,19 @@
 //! The tables, one file each: statements, what they read, and what a batch may do to them.
 
+pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod chains;
 pub(crate) mod challenges;
 pub(crate) mod checkpoints;
+pub(crate) mod counts;
 pub(crate) mod devices;
 pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod meta;
+pub(crate) mod outbox;
+pub(crate) mod people;
 pub(crate) mod recovery;
+pub(crate) mod sessions;
+pub(crate) mod signing;
 pub(crate) mod stats;
 pub(crate) mod users;

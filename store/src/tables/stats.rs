@@ -32,6 +32,11 @@ statements! {
     USERS = "SELECT CAST(COUNT(1) AS BIGINT) FROM users";
 }
 
+/// The beginning of the hour that a time is in.
+pub(crate) fn hour_of(at: Time) -> i64 {
+    at.millis() - at.millis().rem_euclid(HOUR_MS)
+}
+
 /// What one batch adds to the statistics.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
@@ -72,7 +77,7 @@ impl Tally {
     /// The parameters of [`ADD`].
     pub(crate) fn numbers(&self, at: Time, chain: i64) -> [i64; 7] {
         [
-            at.millis() - at.millis().rem_euclid(HOUR_MS),
+            hour_of(at),
             chain,
             self.accepted,
             self.rejected,

@@ -180,6 +180,17 @@ impl Enrolled {
         code
     }
 
+    /// Confirms the pending device with the code of now.
+    pub async fn confirm(&self, store: &Store) {
+        let mut submission = self.submission(self.code(store, 0).await);
+        submission.attempt.ask = match submission.attempt.ask {
+            Ask::Verify(typed) => Ask::Confirm(typed),
+            other => other,
+        };
+        let answer = store.attempt(submission).await.unwrap();
+        assert!(is_accepted(&answer), "{answer:?}");
+    }
+
     /// The batch that ends the device.
     pub fn deactivation(&self, at: Time) -> Batch {
         let mut batch = Batch::new();

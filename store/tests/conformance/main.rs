@@ -2,7 +2,9 @@
 #![allow(clippy::unwrap_used, reason = "a test may fail")]
 #![allow(unreachable_pub, reason = "nothing uses a test binary from outside")]
 
+mod accounts;
 mod attempts;
+mod counts;
 mod database;
 mod doors;
 mod enrolled;
@@ -11,8 +13,12 @@ mod judge;
 mod loss;
 mod management;
 mod nodes;
+mod outbox;
+mod people;
 mod proof;
 mod proxy;
+mod sessions;
+mod signing;
 mod starting;
 mod world;
 
@@ -58,6 +64,20 @@ on_both_engines! {
     idempotency::a_kept_answer_expires,
     idempotency::an_unknown_device_stays_unknown_for_the_same_request,
     idempotency::an_acceptance_is_not_repeated_for_a_device_revoked_since,
+    accounts::an_account_is_made_once_and_found,
+    accounts::a_password_is_set_required_and_goes_with_its_account,
+    sessions::a_session_is_opened_found_and_ended,
+    sessions::sessions_are_swept_when_their_time_is_over,
+    sessions::no_session_without_a_factor_where_one_is_in_force,
+    outbox::a_mail_is_posted_taken_once_and_removed,
+    people::a_person_is_shown_with_their_numbers,
+    people::people_are_paged_newest_first,
+    people::an_erased_person_leaves_nothing_behind_and_nobody_else_is_touched,
+    signing::a_signing_key_is_next_then_active_then_retired_then_gone,
+    signing::the_first_signing_keys_can_initialise_a_database,
+    counts::names_and_delays_are_counted_by_the_hour,
+    counts::the_hours_and_chains_are_apart_and_the_chains_summed,
+    counts::a_refused_batch_counts_nothing,
     starting::ids_never_repeat,
     starting::chains_are_gapless_and_name_the_one_before,
     starting::a_newer_schema_is_refused,

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Time;
-use store::{Access, Clock, Settings, Store, StoreError, Target};
+use store::{Access, Clock, Refusal, Settings, Store, StoreError, Target};
 
 use crate::database::Database;
 use crate::judge::{TestClock, TestJudge};
@@ -107,4 +107,12 @@ pub async fn until<F: Future<Output = bool>>(what: &str, condition: impl Fn() ->
 /// Whether two times are at most that far apart.
 pub fn close(a: Time, b: Time, millis: i64) -> bool {
     a.since(b).abs() <= millis
+}
+
+/// Expects that refusal.
+pub fn refused<T: std::fmt::Debug>(result: Result<T, StoreError>, refusal: Refusal) {
+    match result {
+        Err(StoreError::Refused(found)) => assert_eq!(found, refusal),
+        other => panic!("{other:?} is not {refusal:?}"),
+    }
 }
