@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Verdict;
-use store::{Answer, Store, StoreError};
+use store::{Answer, Batch, Store, StoreError};
 use tokio::task::JoinHandle;
 
 use crate::database::Database;
@@ -175,6 +175,11 @@ async fn idle_connections_that_are_ended_are_replaced_before_they_are_needed() {
     .await;
     let code = alice.code(&store, 0).await;
     assert!(is_accepted(&once_back(&store, &alice, code).await));
+    // An idle connection may still be learning its statements.
+    until("batches are taken again", async || {
+        store.commit(Batch::new()).await.is_ok()
+    })
+    .await;
     let now = store.now().await.unwrap();
     store.commit(alice.deactivation(now)).await.unwrap();
     assert_eq!(proof::events(&world.database).await, 3);
