@@ -77,6 +77,11 @@ pub enum Error {
     /// The session was not opened with what this needs.
     #[error("This needs a session that was opened with a code of an authenticator.")]
     StepUpRequired,
+    /// The next signing key has not been published for long enough.
+    #[error(
+        "The next signing key was published less than ten minutes ago: others may not know it yet. Try again later."
+    )]
+    SigningKeyTooYoung,
     /// The address is of a domain that gets no mail from here.
     #[error("Codes are not sent to addresses of this domain.")]
     EmailDomainNotAllowed,

@@ -42,6 +42,9 @@ impl App {
             ("refusals", self.record_refusals().await),
             ("kept answers", self.sweep_answers().await),
             ("pending devices", self.sweep_pending().await),
+            ("sessions", self.sweep_sessions().await),
+            ("challenges", self.sweep_challenges().await),
+            ("signing keys", self.care_for_signing_keys().await),
             ("retention", self.cut_old_events().await.map(drop)),
             ("checkpoint", self.checkpoint_when_due().await),
         ];
@@ -82,6 +85,17 @@ impl App {
         let now = self.store.now().await?;
         let mut batch = Batch::new();
         batch.sweep_answers(now, SLICE * 10);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes challenges that nobody can answer any more. They stay for a day after
+    /// their end, so that a late code is known as such and an address keeps its count.
+    async fn sweep_challenges(&self) -> Result<(), Error> {
+        const DAY_MS: i64 = 86_400_000;
+        let before = self.store.now().await?.plus_millis(-DAY_MS);
+        let mut batch = Batch::new();
+        batch.sweep_challenges(before, SLICE);
         self.store.commit(batch).await?;
         Ok(())
     }

@@ -17,8 +17,11 @@ mod refusals;
 mod registration;
 mod room;
 mod rotation;
+mod sessions;
 mod settings;
+mod signing;
 mod stats;
+mod tokens;
 mod users;
 mod verify;
 
@@ -39,8 +42,11 @@ pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
+pub use sessions::{Introspection, Session, Tokens};
 pub use settings::Settings;
+pub use signing::JWKS_MAX_AGE;
 pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
+pub use tokens::Wanted;
 pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};
 
@@ -50,6 +56,7 @@ use judge::Judge;
 use limits::Limits;
 use metrics::Metrics;
 use refusals::Refusals;
+use signing::Signing;
 
 /// The application: one per process.
 pub struct App {
@@ -65,6 +72,7 @@ pub struct App {
     refusals: Refusals,
     metrics: Arc<Metrics>,
     audit: audit::Memory,
+    signing: Signing,
 }
 
 impl App {
@@ -108,6 +116,7 @@ impl App {
             refusals: Refusals::default(),
             metrics: Arc::new(Metrics::new()),
             audit: audit::Memory::default(),
+            signing: Signing::default(),
         }
     }
 

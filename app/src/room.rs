@@ -64,7 +64,11 @@ pub enum RoomError {
     Empty,
 }
 
-fn place(id: i64) -> Place<'static> {
+/// The highest id that a key had before ids were given out in blocks.
+pub(crate) const LAST_FIXED_ID: i64 = CHECKPOINT_ID;
+
+/// What the seal of one of the server's own keys is bound to.
+pub(crate) fn place(id: i64) -> Place<'static> {
     Place {
         table: "own_keys",
         id,

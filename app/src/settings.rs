@@ -25,11 +25,22 @@ pub struct Settings {
     pub key_per_second: Option<u32>,
     /// Age at which events are removed, when they are.
     pub retention: Option<Duration>,
+    /// How clients reach this server: the issuer of its tokens.
+    pub public_url: String,
+    /// How long a session and its access token live, in seconds.
+    pub session_seconds: i64,
+    /// Age at which a signing key gives way to the next one.
+    pub signing_key_age: Duration,
     /// Time between two checkpoints when there is news.
     pub checkpoint_interval: Duration,
 }
 
 impl Settings {
+    /// Age at which a signing key gives way to the next one, in milliseconds.
+    pub(crate) fn signing_key_ms(&self) -> i64 {
+        i64::try_from(self.signing_key_age.as_millis()).unwrap_or(i64::MAX)
+    }
+
     /// Whether the current code of a test device may be read.
     pub fn test_codes(&self) -> bool {
         self.debug && !self.production

@@ -1,11 +1,12 @@
 //! Attempts: what is asked of a device, sent through its lane, and the answer in the words of the contract.
 
 use domain::verify::{Ask, Attempt, Finding, Subject, Typed, Verdict};
-use domain::{DeviceName, Time};
+use domain::{DeviceName, Method, Time};
 use serde::Serialize;
 use store::{Answer, StoreError, Submission};
 
 use crate::context::Context;
+use crate::tokens::Wanted;
 use crate::{App, Error};
 
 /// The answer to a verification.
@@ -20,6 +21,8 @@ pub struct Verification {
     pub retry_after: Option<i64>,
     /// Guesses that may still fail before the next lock.
     pub attempts_remaining: u32,
+    /// The proof for another service, when one was asked for and the code was accepted.
+    pub assertion: Option<String>,
     /// Present and true when this is the kept answer of an earlier request.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
@@ -66,16 +69,28 @@ impl App {
         context: &Context,
         device: DeviceName,
         code: Typed,
+        wanted: Option<&Wanted>,
     ) -> Result<Verification, Error> {
         #[expect(
             clippy::disallowed_methods,
             reason = "a duration for the metrics: no rule depends on it"
         )]
         let begun = tokio::time::Instant::now();
-        let answer = self.ask(context, device, Ask::Verify(code)).await?;
+        let ask = Ask::Verify(code);
+        let answer = self.ask(context, device.clone(), ask).await?;
         self.metrics
             .verification(&answer, begun.elapsed().as_secs_f64());
-        verification(&answer, "/otp")
+        let mut found = verification(&answer, "/otp")?;
+        if found.valid && wanted.is_some() {
+            // Removed in between: then there is nobody to vouch for any more.
+            if let Some(stored) = self.store.device(&device).await? {
+                let subject = &stored.device.owner;
+                let decided = (&ask, &answer);
+                let assertion = self.assertion_of(context, wanted, subject, Method::Otp, decided);
+                found.assertion = assertion.await?;
+            }
+        }
+        Ok(found)
     }
 
     /// Judges the first code of a pending device; a right one puts it in force.
@@ -183,6 +198,7 @@ fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
         reason: reason(answer, pointer)?,
         retry_after: retry_after(answer),
         attempts_remaining: answer.attempts_remaining,
+        assertion: None,
         replayed: answer.replayed,
     })
 }

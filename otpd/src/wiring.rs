@@ -92,8 +92,24 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
             .audit
             .retention_days
             .map(|days| std::time::Duration::from_secs(u64::from(days) * DAY_SECONDS)),
+        public_url: public_url(settings),
+        session_seconds: 900,
+        signing_key_age: std::time::Duration::from_secs(30 * DAY_SECONDS),
         checkpoint_interval: settings.audit.checkpoint_interval,
     }
+}
+
+/// How clients reach the server, when nobody has said it: at the address it listens on.
+fn public_url(settings: &Settings) -> String {
+    let server = &settings.server;
+    server.public_url.clone().unwrap_or_else(|| {
+        let scheme = if server.tls.is_some() {
+            "https"
+        } else {
+            "http"
+        };
+        format!("{scheme}://{}", server.authority())
+    })
 }
 
 /// Whether other processes may be working on the same database.

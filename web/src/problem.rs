@@ -87,6 +87,8 @@ problems! {
     MfaNotPending = CONFLICT "mfa_not_pending" "MFA not pending",
     /// There is no second factor to switch off.
     MfaAlreadyDisabled = CONFLICT "mfa_already_disabled" "MFA already disabled",
+    /// The next signing key has not been published for long enough to be used.
+    SigningKeyTooYoung = CONFLICT "signing_key_too_young" "Signing key too young",
     /// The device was not registered with `"test": true`.
     NotATestDevice = CONFLICT "not_a_test_device" "Not a test device",
     /// The audit log does not prove, so no checkpoint can vouch for it.
@@ -137,6 +139,7 @@ impl Problem {
             Error::MfaNotPending => Self::MfaNotPending,
             Error::MfaAlreadyDisabled => Self::MfaAlreadyDisabled,
             Error::StepUpRequired => Self::StepUpRequired,
+            Error::SigningKeyTooYoung => Self::SigningKeyTooYoung,
             Error::EmailDomainNotAllowed => Self::EmailDomainNotAllowed,
             Error::KeyNotFound => Self::KeyNotFound,
             Error::ScopeTooWide => Self::ScopeTooWide,

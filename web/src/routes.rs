@@ -8,12 +8,13 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, stats, users, verify};
+use crate::api::{audit, devices, health, keys, metrics, sessions, stats, users, verify};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
     AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
-    NotATestDevice, ScopeTooWide, TooManyDevices, UserNotFound,
+    NotATestDevice, ScopeTooWide, SigningKeyTooYoung, TooManyDevices, Unauthenticated,
+    UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -49,6 +50,10 @@ fn table(test_codes: bool) -> Table {
         })
         .tag("Users")
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
+        .tag("Sessions")
+        .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
+        .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])
+        .open("/.well-known/jwks.json", sessions::jwks, "The public keys of assertions and access tokens")
         .tag("Operation")
         .call(GET, "/api/v1/audit", audit::search, "Search the audit log, newest first", &[])
         .call(GET, "/api/v1/audit/checkpoints/latest", audit::latest, "The newest checkpoint, to be kept elsewhere", &[NoCheckpoint])
@@ -56,6 +61,7 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/stats", stats::stats, "Statistics by hour or day", &[])
         .call(GET, "/api/v1/keys", keys::list, "List API keys", &[])
         .call(POST, "/api/v1/keys", keys::make, "Make an API key", &[ScopeTooWide])
+        .call(POST, "/api/v1/signing-keys/rotate", sessions::rotate, "Take the next signing keys into use", &[SigningKeyTooYoung])
         .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound])
 }
 

@@ -6,6 +6,7 @@ pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
 mod registration;
+pub(crate) mod sessions;
 pub(crate) mod stats;
 pub(crate) mod users;
 pub(crate) mod verify;

@@ -2,14 +2,14 @@
 
 use std::borrow::Cow;
 
-use app::{Code, Explanation, Resynchronisation, Verification};
+use app::{Code, Explanation, Resynchronisation, Verification, Wanted};
 use domain::DeviceName;
 use domain::verify::Typed;
 use serde::{Deserialize, Serialize};
 
 use crate::allowed::{Admin, Allowed, DevicesWrite, InBatch, OtpVerify};
 use crate::answer::{Done, Outcome};
-use crate::input::{CODE, CODES, DEVICE_ID, Field, Fields, Input};
+use crate::input::{ASSERTION, CODE, CODES, DEVICE_ID, Fields, Input};
 use crate::schema::{
     Member, Shape, constant, flag, integer, maybe, member, nullable, text, time, words,
 };
@@ -20,6 +20,7 @@ const COMPLETED: &str = "OTP verification completed";
 pub(crate) struct Presented {
     device: DeviceName,
     code: Typed,
+    wanted: Option<Wanted>,
 }
 
 /// The answer to a verification.
@@ -41,7 +42,7 @@ impl From<Verification> for Verified {
             reason: found.reason,
             retry_after: found.retry_after,
             attempts_remaining: found.attempts_remaining,
-            assertion: None,
+            assertion: found.assertion,
             replayed: found.replayed,
         }
     }
@@ -51,8 +52,15 @@ pub(crate) async fn verify(
     call: Allowed<InBatch<OtpVerify>>,
     presented: Presented,
 ) -> Outcome<Done<Verified>> {
-    let Presented { device, code } = presented;
-    let found = call.app().verify(&call.context, device, code).await?;
+    let Presented {
+        device,
+        code,
+        wanted,
+    } = presented;
+    let found = call
+        .app()
+        .verify(&call.context, device, code, wanted.as_ref());
+    let found = found.await?;
     let replayed = found.replayed;
     Ok(Done::new(COMPLETED, found.into()).replayed(replayed))
 }
@@ -99,28 +107,21 @@ pub(crate) async fn explain(
     call: Allowed<InBatch<Admin>>,
     Asked(presented): Asked,
 ) -> Outcome<Done<Explanation>> {
-    let Presented { device, code } = presented;
+    let Presented { device, code, .. } = presented;
     let found = call.app().explain(&call.context, device, code).await?;
     let replayed = found.replayed;
     Ok(Done::new("OTP explanation completed", found).replayed(replayed))
 }
 
-/// No server of this version makes assertions, so whoever asks for one must not take the
-/// answer for one with it.
-const ASSERTION: Field<()> = Field {
-    about: "Asks for a signed assertion; not available on this server yet.",
-    schema: || crate::schema::words([]),
-    parse: |_| Err("Assertions are not available on this server yet.".into()),
-};
-
 impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let device = fields.required("device_id", &DEVICE_ID);
         let code = fields.required("otp", &CODE);
-        fields.optional("assertion", &ASSERTION);
+        let wanted = fields.optional("assertion", &ASSERTION);
         Some(Self {
             device: device?,
             code: code?,
+            wanted,
         })
     }
 
@@ -142,6 +143,7 @@ impl Input for Presented {
         Some(Self {
             device: DeviceName::parse(&usual.device_id).ok()?,
             code: Typed::Text(Code::parse(&usual.otp).ok()?),
+            wanted: None,
         })
     }
 }
@@ -153,6 +155,7 @@ impl Input for Asked {
         Some(Self(Presented {
             device: device?,
             code: code?,
+            wanted: None,
         }))
     }
 }
@@ -280,6 +283,7 @@ mod tests {
             reason: Some("locked"),
             retry_after: Some(30),
             attempts_remaining: 0,
+            assertion: None,
             replayed: false,
         };
         let text = serde_json::to_string(&Verified::from(found)).unwrap();

@@ -4,10 +4,12 @@
 //! they give values and gather every fault; asked of nothing, they note what was wanted,
 //! and that is the description in the OpenAPI document. So the two cannot differ.
 
+mod assertion;
 mod field;
 mod fields;
 mod members;
 
+pub(crate) use assertion::ASSERTION;
 pub(crate) use field::{
     ABOUT_CURSOR, CODE, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER, USER_ID,
     User, cursor, flag, line_of, string, whole_number, word_of,
