@@ -286,7 +286,8 @@ pub(crate) fn period(kind: Kind) -> Option<u32> {
     }
 }
 
-trait AsView {
+/// A stored device as clients see it.
+pub(crate) trait AsView {
     fn as_view(&self, now: Time) -> Result<DeviceView, Error>;
 }
 

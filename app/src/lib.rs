@@ -13,6 +13,7 @@ mod keys;
 mod limits;
 mod metrics;
 mod page;
+mod people;
 mod refusals;
 mod registration;
 mod room;
@@ -40,6 +41,10 @@ pub use keys::{FirstKey, KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
 pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
+pub use people::{
+    AccountView, Erased, PeopleQuery, PersonDetail, PersonExport, PersonView, SessionView,
+    WaitingView,
+};
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};

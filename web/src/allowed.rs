@@ -48,6 +48,7 @@ macro_rules! needs {
 needs!(
     DevicesRead,
     DevicesWrite,
+    UsersRead,
     UsersWrite,
     OtpVerify,
     AuditRead,

@@ -8,7 +8,7 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, sessions, stats, users, verify};
+use crate::api::{audit, devices, health, keys, metrics, people, sessions, stats, users, verify};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
@@ -49,6 +49,10 @@ fn table(test_codes: bool) -> Table {
             table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
         })
         .tag("Users")
+        .call(GET, "/api/v1/users", people::list_all, "List users, newest first", &[])
+        .call(GET, "/api/v1/users/{user_id}", people::show, "Look at a user", &[UserNotFound])
+        .call(GET, "/api/v1/users/{user_id}/export", people::export, "Hand out all that is stored about a user", &[UserNotFound])
+        .call(DELETE, "/api/v1/users/{user_id}", people::erase, "Erase a user; the audit log goes on proving", &[UserNotFound])
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])

@@ -1,12 +1,13 @@
 //! Erasure: a user's personal fields go from the log, which stays provable.
 
 use domain::chain::personal_digest;
-use domain::{Action, Event, Personal, Time, UserId};
+use domain::{Action, Personal, Time, UserId};
 use serde::Serialize;
 use store::{Batch, Moment, StoredEvent};
 
 use super::index::personal;
 use crate::context::Context;
+use crate::people::erasure;
 use crate::{App, Error};
 
 /// Events blanked per batch: a short slice between attempts.
@@ -42,24 +43,70 @@ impl App {
         context: &Context,
     ) -> Result<ErasedEvents, Error> {
         let name = self.store.user_name(user).await?;
+        let at = self.record_erasure(user, context).await?;
+        let events = match name {
+            Some(name) => self.blank_user(user, &name, at, context).await?,
+            None => self.blank_all(user, at).await?.blanked,
+        };
+        Ok(ErasedEvents { events })
+    }
+
+    /// First the record, so that at any moment each blank is explained.
+    async fn record_erasure(&self, user: UserId, context: &Context) -> Result<Time, Error> {
+        let mut batch = Batch::new();
+        batch.record(erasure(user, context));
+        Ok(self.store.commit(batch).await?)
+    }
+
+    /// Removes the personal fields of a user's events up to the time at which the
+    /// erasure was recorded; when later ones are found, it is recorded anew.
+    pub(crate) async fn blank_user(
+        &self,
+        user: UserId,
+        name: &str,
+        recorded_at: Time,
+        context: &Context,
+    ) -> Result<u64, Error> {
+        let mut at = recorded_at;
         let mut events = 0;
-        for _ in 0..ROUNDS {
-            let mut event = Event::new(Action::UserErased, true, &context.origin());
-            event.user = Some(user);
-            let mut batch = Batch::new();
-            batch.record(event);
-            // First the record, so that at any moment each blank is explained.
-            let at = self.store.commit(batch).await?;
-            let round = match &name {
-                Some(name) => self.blank_indexed(user, name, at).await?,
-                None => self.blank_all(user, at).await?,
-            };
-            events += round.blanked;
-            if !round.later {
+        for round in 1..=ROUNDS {
+            let done = self.blank_indexed(user, name, at).await?;
+            events += done.blanked;
+            if !done.later || round == ROUNDS {
                 break;
             }
+            at = self.record_erasure(user, context).await?;
         }
-        Ok(ErasedEvents { events })
+        Ok(events)
+    }
+
+    /// The users whom events that bear this name are about: several, when people of one
+    /// name came one after the other.
+    pub(crate) async fn users_in_audit(&self, name: &str) -> Result<Vec<UserId>, Error> {
+        while !self.index_events(usize::MAX).await? {}
+        let mut users = Vec::new();
+        let mut below = Moment {
+            at: Time::from_millis(i64::MAX),
+            id: i64::MAX,
+        };
+        let from = Time::from_millis(i64::MIN);
+        let term = self.terms().user(name);
+        loop {
+            let page = self.store.events_by_term(term, below, from, SLICE).await?;
+            let Some(last) = page.last() else {
+                return Ok(users);
+            };
+            below = super::search::moment(last);
+            // A term is a short hash: the event itself tells.
+            let named = page
+                .iter()
+                .filter(|event| personal(event).user_id.as_deref() == Some(name));
+            for user in named.filter_map(|event| event.user.map(UserId)) {
+                if !users.contains(&user) {
+                    users.push(user);
+                }
+            }
+        }
     }
 
     /// Finds the user's events by the search index, once that is complete.

@@ -5,6 +5,7 @@
 mod addresses;
 mod answer;
 mod answers;
+mod assertions;
 mod audit;
 mod auth;
 mod call;
@@ -22,6 +23,7 @@ mod locks;
 mod metrics;
 mod oracle;
 mod pending;
+mod people;
 mod process;
 mod register;
 mod register_faults;

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod people;
 mod registration;
 pub(crate) mod sessions;
 pub(crate) mod stats;
