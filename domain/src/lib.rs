@@ -8,6 +8,8 @@ pub mod api_key;
 pub mod chain;
 pub mod checkpoint;
 pub mod device;
+pub mod email;
+pub mod email_level;
 pub mod event;
 pub mod guard;
 pub mod ids;
@@ -20,6 +22,8 @@ pub mod verify;
 pub mod window;
 
 pub use device::{Device, Hot, Kind, SealedKey, State};
+pub use email::{DomainRules, EmailAddress, EmailError};
+pub use email_level::{EmailLevel, EmailLevels};
 pub use event::{Action, Event, Origin, Personal};
 pub use guard::Guard;
 pub use ids::{DeviceId, UserId};
