@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use domain::Policies;
 
+use crate::mail::MailSettings;
+
 /// What `app` needs to know beyond its store and its keys.
 #[derive(Clone)]
 pub struct Settings {
@@ -27,6 +29,8 @@ pub struct Settings {
     pub retention: Option<Duration>,
     /// Time between two checkpoints when there is news.
     pub checkpoint_interval: Duration,
+    /// Mail, and the codes that go by it.
+    pub mail: MailSettings,
 }
 
 impl Settings {
