@@ -32,7 +32,7 @@ pub enum EmailError {
     /// A part before the `@` that is empty, longer than 64 bytes, with dots in the wrong
     /// places or with other characters.
     #[error(
-        "Must have 1 to 64 letters, digits and signs before the @, and no dot first, last or doubled."
+        "Must have letters, digits or signs (64 bytes at most) before the @, and no dot first, last or doubled."
     )]
     Local,
     /// `%` or `!` before the `@`: old servers send such mail on to another domain, past

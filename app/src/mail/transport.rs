@@ -157,6 +157,7 @@ fn smtp(
         .tls(tls)
         .timeout(Some(timeout));
     if let Some(login) = &server.login {
+        // The library's own copy lives as long as the transport: each letter needs it.
         let password = login.password.as_str().to_owned();
         builder = builder.credentials(Credentials::new(login.user.clone(), password));
     }

@@ -13,6 +13,7 @@ import asyncio
 import email
 import email.policy
 import json
+import logging
 import ssl
 import sys
 
@@ -59,6 +60,9 @@ def context(path):
 
 async def serve(options):
     from aiosmtpd.smtp import SMTP, AuthResult
+
+    # A client that gives up is what some tests want, and no news.
+    logging.getLogger("mail.log").disabled = True
 
     def authenticator(server, session, envelope, mechanism, data):
         given = f"{data.login.decode()}:{data.password.decode()}"
