@@ -11,6 +11,7 @@ mod jobs;
 mod judge;
 mod keys;
 mod limits;
+pub mod mail;
 mod metrics;
 mod page;
 mod people;

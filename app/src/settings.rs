@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use domain::Policies;
 
+use crate::mail::MailSettings;
+
 /// What `app` needs to know beyond its store and its keys.
 #[derive(Clone)]
 pub struct Settings {
@@ -33,6 +35,8 @@ pub struct Settings {
     pub signing_key_age: Duration,
     /// Time between two checkpoints when there is news.
     pub checkpoint_interval: Duration,
+    /// Mail, and the codes that go by it.
+    pub mail: MailSettings,
 }
 
 impl Settings {

@@ -9,6 +9,8 @@ pub mod chain;
 pub mod challenge;
 pub mod checkpoint;
 pub mod device;
+pub mod email;
+pub mod email_level;
 pub mod event;
 pub mod guard;
 pub mod ids;
@@ -22,6 +24,8 @@ pub mod window;
 
 pub use challenge::{Challenge, ChallengeKind, Method};
 pub use device::{Device, Hot, Kind, SealedKey, State};
+pub use email::{DomainRules, EmailAddress, EmailError};
+pub use email_level::{EmailLevel, EmailLevels};
 pub use event::{Action, Event, Origin, Personal};
 pub use guard::Guard;
 pub use ids::{ChallengeId, DeviceId, UserId};

@@ -19,8 +19,12 @@ const MAX_DEVICE_BYTES: usize = 128;
 /// The longest user name, in characters, as given and in canonical form.
 const MAX_USER_CHARS: usize = 256;
 
-/// No UTF-8 character takes more bytes; longer texts are refused without a look at them.
-const MAX_USER_BYTES: usize = 4 * MAX_USER_CHARS;
+/// No UTF-8 character takes more than four bytes; longer texts are refused without a look at them.
+const MAX_USER_BYTES: usize = 4 * (MAX_USER_CHARS + EMAIL.len());
+
+/// What the user behind an email address is called before the address itself, which may
+/// be as long as a name may: these characters are not counted.
+pub(crate) const EMAIL: &str = "email:";
 
 /// How often a name may be folded before it must have come to rest. One round settles
 /// each character of Unicode and a second confirms it; a name that is still changing
@@ -168,7 +172,11 @@ fn check_user_text(text: &str) -> Result<(), NameError> {
             return Err(NameError::NotACharacter(c));
         }
     }
-    if (1..=MAX_USER_CHARS).contains(&length) {
+    let is_email = text
+        .get(..EMAIL.len())
+        .is_some_and(|start| start.eq_ignore_ascii_case(EMAIL));
+    let most = MAX_USER_CHARS + if is_email { EMAIL.len() } else { 0 };
+    if (1..=most).contains(&length) {
         Ok(())
     } else {
         Err(NameError::Length)
@@ -318,6 +326,9 @@ mod tests {
         check("ß".repeat(129), false);
         check("\u{FDFA}".repeat(14), true); // 18 characters each in NFKC
         check("\u{FDFA}".repeat(15), false);
+        check(format!("EMAIL:{}", "x".repeat(256)), true);
+        check(format!("email:{}", "x".repeat(257)), false);
+        check(format!("email{}", "x".repeat(252)), false);
         check("e\u{301}".repeat(128), true);
         check("e\u{301}".repeat(129), false);
         check("x".repeat(100_000), false);

@@ -3,13 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use app::mail::{Login, MailSettings, SmtpServer};
 use app::{App, Room, RoomError};
 use store::{Access, Clock, Store, Target};
 use vault::{KeyVersion, MasterSecret, Random};
 use zeroize::Zeroizing;
 
 use crate::config::settings::Settings;
-use crate::config::{DatabaseUrl, SecretText};
+use crate::config::{DatabaseUrl, SecretText, SmtpUrl};
 use crate::data_folder;
 
 /// Why a program cannot do its work: each a sentence for whoever started it.
@@ -96,6 +97,34 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         session_seconds: 900,
         signing_key_age: std::time::Duration::from_secs(30 * DAY_SECONDS),
         checkpoint_interval: settings.audit.checkpoint_interval,
+        mail: mail_settings(settings),
+    }
+}
+
+/// The settings of mail.
+pub fn mail_settings(settings: &Settings) -> MailSettings {
+    let email = &settings.email;
+    let server = |url: &SmtpUrl| SmtpServer {
+        host: url.host.clone(),
+        port: url.port,
+        security: url.security,
+        login: url.login.as_ref().map(|(user, password)| Login {
+            user: user.clone(),
+            password: Zeroizing::new(password.expose().to_owned()),
+        }),
+        authorities: email.smtp_ca.clone(),
+    };
+    MailSettings {
+        server: email.smtp_url.as_ref().map(|url| Arc::new(server(url))),
+        from: email
+            .from
+            .clone()
+            .unwrap_or_else(MailSettings::default_sender),
+        outbox: settings.data_dir.join("outbox"),
+        timeout: email.smtp_timeout,
+        resend: email.resend,
+        domains: email.domains.clone(),
+        levels: settings.email_levels.clone(),
     }
 }
 

@@ -38,7 +38,7 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 8] = [
+const TOOLS: [Tool; 9] = [
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
@@ -73,6 +73,11 @@ const TOOLS: [Tool; 8] = [
         name: "PyOTP",
         probe: Probe::Runs(&["python3", "-c", "import pyotp"]),
         source: Source::Pip("pyotp==2.12.0"),
+    },
+    Tool {
+        name: "aiosmtpd",
+        probe: Probe::Runs(&["python3", "-c", "import aiosmtpd"]),
+        source: Source::Pip("aiosmtpd==1.4.6"),
     },
     Tool {
         name: "schemathesis",

@@ -78,6 +78,7 @@ fn settings() -> Settings {
         key_per_second: None,
         retention: Some(Duration::from_secs(30 * 24 * 3600)),
         checkpoint_interval: Duration::from_secs(3600),
+        mail: crate::mail::MailSettings::into_folder("outbox".into()),
     }
 }
 

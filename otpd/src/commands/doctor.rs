@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use app::Room;
+use app::mail::{Post, Security};
 use vault::MasterSecret;
 
 use crate::config::{DatabaseUrl, Loaded};
@@ -20,7 +21,9 @@ pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool>
     }
     writeln!(out, "\nChecks")?;
     let mut fine = true;
-    for (what, result) in checks(loaded, around).await {
+    let mut checks = checks(loaded, around).await;
+    checks.push(("mail", mail(loaded).await));
+    for (what, result) in checks {
         match result {
             Ok(text) => writeln!(out, "  ok    {what}: {text}")?,
             Err(text) => {
@@ -78,6 +81,15 @@ async fn clock(store: &store::Store, around: &Surroundings) -> Result<String, St
     Ok(sentence)
 }
 
+/// The mail server: connection, greeting and login.
+async fn mail(loaded: &Loaded) -> Result<String, String> {
+    let post = Post::from_settings(&wiring::mail_settings(&loaded.settings));
+    match post {
+        Ok(post) => post.check().await.map_err(|error| error.to_string()),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
 fn warnings(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.settings;
     let unused = super::serve::unused(settings).into_iter();
@@ -101,6 +113,21 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
     }
     if settings.server.tls.is_none() && settings.environment.is_production() {
         warnings.push("the server speaks plain HTTP: put a TLS proxy before it".to_owned());
+    }
+    if let Some(url) = &settings.email.smtp_url
+        && url.security == Security::Opportunistic
+        && url.login.is_some()
+    {
+        warnings.push(
+            "email.smtp_url sends a password that others on the way could read: add ?tls=required"
+                .to_owned(),
+        );
+    }
+    if settings.email.domains.allows_all() {
+        warnings.push(
+            "email.allowed_domains is empty: codes are sent to addresses of every domain"
+                .to_owned(),
+        );
     }
     if settings.audit.retention_days.is_none() {
         warnings.push("audit.retention_days is 0: the audit log is kept for ever".to_owned());

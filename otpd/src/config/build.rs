@@ -11,13 +11,15 @@ use otp::Digits;
 
 use super::checks;
 use super::database_url::DatabaseUrl;
+use super::email;
+use super::known::POLICIES;
 use super::layers::Merged;
 use super::network::Network;
 use super::problem::{Problems, quoted};
 use super::reader::Reader;
 use super::settings::{
-    Audit, Callers, Codes, Database, Environment, Jwt, Keys, Limits, Log, LogFormat, Redis, Server,
-    Settings, Tls,
+    Accounts, Audit, Callers, Codes, Database, Environment, Jwt, Keys, Limits, Log, LogFormat,
+    Redis, Server, Settings, Tls, Tokens,
 };
 
 /// Scopes that no JWT gets: whoever holds the shared key could make itself administrator.
@@ -69,6 +71,10 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         jwt: jwt(r),
         codes: codes(r),
         policies: policies(r),
+        email: email::email(r, folder),
+        email_levels: email::levels(r),
+        accounts: accounts(r, &environment),
+        tokens: tokens(r),
         limits: limits(r),
         audit: audit(r),
         log: log(r),
@@ -215,7 +221,7 @@ fn codes(r: &mut Reader) -> Codes {
 fn policies(r: &mut Reader) -> Policies {
     let default = policy(r, None);
     let mut named = BTreeMap::new();
-    for name in r.policies() {
+    for name in r.names_in(&POLICIES) {
         let policy = policy(r, Some(&name));
         named.insert(name, policy);
     }
@@ -224,7 +230,7 @@ fn policies(r: &mut Reader) -> Policies {
 
 fn policy(r: &mut Reader, name: Option<&str>) -> Policy {
     let [digits, period, window] =
-        ["digits", "period", "window"].map(|field| r.policy_key(name, field));
+        ["digits", "period", "window"].map(|field| r.key_in(&POLICIES, name, field));
     let policy = Policy {
         digits: Digits::new(r.whole(&digits, 6..=8, "digits")).unwrap_or_default(),
         period: r.whole(&period, 15..=120, "seconds"),
@@ -247,7 +253,7 @@ fn policy(r: &mut Reader, name: Option<&str>) -> Policy {
 
 fn budget(r: &mut Reader, name: Option<&str>) -> Budget {
     let [lock, disable, month] = ["lock_after", "disable_after", "disable_after_30_days"]
-        .map(|field| r.policy_key(name, field));
+        .map(|field| r.key_in(&POLICIES, name, field));
     let budget = Budget {
         lock_after: r.whole(&lock, 1..=100, "failures"),
         disable_after: r.whole(&disable, 1..=1_000, "failures"),
@@ -269,8 +275,34 @@ fn budget(r: &mut Reader, name: Option<&str>) -> Budget {
     budget
 }
 
+fn accounts(r: &mut Reader, environment: &Environment) -> Accounts {
+    let automatic = !environment.is_production();
+    Accounts {
+        password_threads: r.whole("accounts.password_threads", 1..=64, "threads"),
+        password_queue: r.whole("accounts.password_queue", 1..=10_000, "requests"),
+        session: minutes(r, "accounts.session_minutes", 1..=1_440),
+        old_login: r.parsed("accounts.old_login", false, |text| {
+            checks::switch(text, automatic)
+        }),
+    }
+}
+
+fn tokens(r: &mut Reader) -> Tokens {
+    const DAY_SECONDS: u64 = 86_400;
+    let days: u64 = r.whole("tokens.rotate_days", 1..=3_650, "days");
+    Tokens {
+        rotation: Duration::from_secs(days * DAY_SECONDS),
+    }
+}
+
 fn limits(r: &mut Reader) -> Limits {
+    let mut door = |key, unit| r.whole(key, 1..=1_000_000, unit);
     Limits {
+        signups_per_hour: door("limits.signups_per_hour", "signups"),
+        logins_per_minute: door("limits.logins_per_minute", "logins"),
+        email_requests_per_hour: door("limits.email_requests_per_hour", "requests"),
+        account_logins_per_minute: door("limits.account_logins_per_minute", "logins"),
+        mails_per_hour: door("limits.mails_per_hour", "mails"),
         address_failures_per_minute: r.whole(
             "limits.address_failures_per_minute",
             1..=1_000_000,
@@ -294,7 +326,7 @@ fn log(r: &mut Reader) -> Log {
     }
 }
 
-fn seconds(r: &mut Reader, key: &str, bounds: RangeInclusive<i64>) -> Duration {
+pub(super) fn seconds(r: &mut Reader, key: &str, bounds: RangeInclusive<i64>) -> Duration {
     Duration::from_secs(r.whole(key, bounds, "seconds"))
 }
 

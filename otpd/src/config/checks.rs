@@ -130,6 +130,19 @@ pub(super) fn hs256(text: &str) -> Result<(), Fault> {
     Ok(())
 }
 
+/// `on`, `off`, or what `auto` means here.
+pub(super) fn switch(text: &str, automatic: bool) -> Result<bool, Fault> {
+    match text {
+        "auto" => Ok(automatic),
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err((
+            format!("is {}", quoted(text)),
+            "auto, on or off is expected".into(),
+        )),
+    }
+}
+
 pub(super) fn log_level(text: &str) -> Result<tracing::Level, Fault> {
     match text {
         "error" => Ok(tracing::Level::ERROR),

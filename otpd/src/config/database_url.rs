@@ -86,7 +86,7 @@ fn postgres_address(rest: &str) -> Result<SecretText, (String, String)> {
 
 /// Whether the text before the colon is a scheme (RFC 3986, section 3.1) and not, say,
 /// a user name before a password.
-fn is_scheme(text: &str) -> bool {
+pub(super) fn is_scheme(text: &str) -> bool {
     text.len() <= 20
         && text.starts_with(|c: char| c.is_ascii_alphabetic())
         && text

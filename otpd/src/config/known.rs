@@ -14,17 +14,44 @@ pub(super) const SECRETS: [&str; 4] = [
 ];
 
 /// Addresses that may hold a password: treated like secrets, but shown without it.
-pub(super) const SECRET_URLS: [&str; 2] = ["database.url", "redis.url"];
+pub(super) const SECRET_URLS: [&str; 3] = ["database.url", "redis.url", "email.smtp_url"];
 
-/// What a table under `policies` may hold; all whole numbers.
-pub(super) const POLICY_FIELDS: [&str; 6] = [
-    "digits",
-    "period",
-    "window",
-    "lock_after",
-    "disable_after",
-    "disable_after_30_days",
-];
+/// Tables whose names are free and whose fields are known whole numbers.
+pub(super) struct Family {
+    /// Under which section they stand.
+    pub(super) section: &'static str,
+    /// What one of them is called in a sentence.
+    pub(super) member: &'static str,
+    /// What each may hold.
+    pub(super) fields: &'static [&'static str],
+    /// The section that has what one of them leaves out.
+    pub(super) fallback: &'static str,
+}
+
+/// `[policies.*]`
+pub(super) static POLICIES: Family = Family {
+    section: "policies",
+    member: "a policy",
+    fields: &[
+        "digits",
+        "period",
+        "window",
+        "lock_after",
+        "disable_after",
+        "disable_after_30_days",
+    ],
+    fallback: "codes",
+};
+
+/// `[email_levels.*]`
+pub(super) static EMAIL_LEVELS: Family = Family {
+    section: "email_levels",
+    member: "a level of emailed codes",
+    fields: &["code_seconds", "code_digits"],
+    fallback: "email",
+};
+
+static FAMILIES: [&Family; 2] = [&POLICIES, &EMAIL_LEVELS];
 
 /// The type of a setting.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -73,7 +100,7 @@ impl Known {
     pub(super) fn embedded() -> Self {
         let mut known = Self {
             settings: BTreeMap::new(),
-            sections: BTreeSet::from(["policies".to_owned()]),
+            sections: FAMILIES.map(|family| family.section.to_owned()).into(),
         };
         for (name, value) in default_table() {
             match value {
@@ -121,9 +148,9 @@ impl Known {
         if self.sections.contains(key) {
             return Meaning::Section;
         }
-        match policy_of(key) {
-            Some((_, None)) => Meaning::Section,
-            Some((_, Some(field))) if POLICY_FIELDS.contains(&field) => {
+        match member_of(key) {
+            Some((_, _, None)) => Meaning::Section,
+            Some((family, _, Some(field))) if family.fields.contains(&field) => {
                 Meaning::Setting(Kind::Whole)
             }
             _ => Meaning::Unknown,
@@ -153,12 +180,10 @@ impl Known {
                 .filter(|key| self.is_secret(key))
                 .map(|key| format!("{key}_file")),
         );
-        if let Some((policy, _)) = policy_of(unknown) {
-            candidates.extend(
-                POLICY_FIELDS
-                    .iter()
-                    .map(|field| format!("policies.{policy}.{field}")),
-            );
+        if let Some((family, name, _)) = member_of(unknown) {
+            let section = family.section;
+            let fields = family.fields.iter();
+            candidates.extend(fields.map(|field| format!("{section}.{name}.{field}")));
         }
         candidates
             .into_iter()
@@ -167,12 +192,13 @@ impl Known {
     }
 }
 
-/// The policy's name, and its field if one is named, of a key under `policies`.
-pub(super) fn policy_of(key: &str) -> Option<(&str, Option<&str>)> {
-    let rest = key.strip_prefix("policies.")?;
+/// The family, the table's name, and its field if one is named, of a key in a family.
+pub(super) fn member_of(key: &str) -> Option<(&'static Family, &str, Option<&str>)> {
+    let (section, rest) = key.split_once('.')?;
+    let family = FAMILIES.iter().find(|family| family.section == section)?;
     match rest.split_once('.') {
-        None => Some((rest, None)),
-        Some((name, field)) => Some((name, Some(field))),
+        None => Some((family, rest, None)),
+        Some((name, field)) => Some((family, name, Some(field))),
     }
 }
 
@@ -222,8 +248,21 @@ mod tests {
         assert_eq!(
             sections,
             [
-                "audit", "callers", "codes", "database", "jwt", "keys", "limits", "log",
-                "policies", "redis", "server"
+                "accounts",
+                "audit",
+                "callers",
+                "codes",
+                "database",
+                "email",
+                "email_levels",
+                "jwt",
+                "keys",
+                "limits",
+                "log",
+                "policies",
+                "redis",
+                "server",
+                "tokens"
             ]
         );
     }
@@ -247,20 +286,34 @@ mod tests {
     }
 
     #[test]
-    fn the_sample_policy_in_the_comments_uses_every_policy_field() {
-        let sample: String = DEFAULTS
-            .lines()
-            .skip_while(|line| !line.starts_with("#[policies."))
-            .take_while(|line| line.starts_with('#'))
-            .map(|line| format!("{}\n", line.trim_start_matches('#')))
-            .collect();
-        let table: toml::Table = sample.parse().unwrap();
-        let policy = table["policies"]["high"].as_table().unwrap();
-        let mut fields: Vec<&str> = policy.keys().map(String::as_str).collect();
-        let mut expected = POLICY_FIELDS.to_vec();
-        fields.sort_unstable();
-        expected.sort_unstable();
-        assert_eq!(fields, expected);
+    fn the_samples_in_the_comments_use_every_field_of_their_family() {
+        for family in FAMILIES {
+            let head = format!("#[{}.", family.section);
+            let sample: String = DEFAULTS
+                .lines()
+                .skip_while(|line| !line.starts_with(&head))
+                .take_while(|line| line.starts_with('#'))
+                .map(|line| format!("{}\n", line.trim_start_matches('#')))
+                .collect();
+            let table: toml::Table = sample.parse().unwrap();
+            let member = table[family.section]["high"].as_table().unwrap();
+            let mut fields: Vec<&str> = member.keys().map(String::as_str).collect();
+            let mut expected = family.fields.to_vec();
+            fields.sort_unstable();
+            expected.sort_unstable();
+            assert_eq!(fields, expected);
+        }
+    }
+
+    #[test]
+    fn what_a_member_leaves_out_is_in_the_fallback() {
+        let known = Known::embedded();
+        for family in FAMILIES {
+            for field in family.fields {
+                let key = format!("{}.{field}", family.fallback);
+                assert_eq!(known.meaning(&key), Meaning::Setting(Kind::Whole), "{key}");
+            }
+        }
     }
 
     #[test]
@@ -286,6 +339,12 @@ mod tests {
         check("policies.high.digits", Meaning::Setting(Kind::Whole));
         check("policies.high.issuer", Meaning::Unknown);
         check("policies.high.digits.x", Meaning::Unknown);
+        check("email.smtp_url", Meaning::Setting(Kind::SecretUrl));
+        check("email_levels", Meaning::Section);
+        check("email_levels.high", Meaning::Section);
+        let seconds = "email_levels.high.code_seconds";
+        check(seconds, Meaning::Setting(Kind::Whole));
+        check("email_levels.high.digits", Meaning::Unknown);
         check("server.port.x", Meaning::Unknown);
     }
 
@@ -304,6 +363,7 @@ mod tests {
         check("master_secret_file", "keys.master_secret_file");
         check("codes.lockafter", "codes.lock_after");
         check("policies.high.lockafter", "policies.high.lock_after");
+        check("email_levels.x.seconds", "email_levels.x.code_seconds");
     }
 
     #[test]

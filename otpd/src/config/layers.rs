@@ -5,7 +5,7 @@ use std::path::Path;
 
 use super::Inputs;
 use super::files;
-use super::known::{self, Known, Meaning};
+use super::known::{self, Family, Known, Meaning};
 use super::names::{self, Spelling};
 use super::problem::{Problems, Source};
 use super::value::{Entry, Found};
@@ -14,8 +14,8 @@ use super::value::{Entry, Found};
 pub(super) struct Merged {
     /// By dotted key; every key of the default file is there.
     pub(super) entries: BTreeMap<String, Entry>,
-    /// The named policies, also those that set nothing of their own.
-    pub(super) policies: BTreeSet<String>,
+    /// Section and name of each table in a family, also of those that set nothing.
+    pub(super) members: BTreeSet<(&'static str, String)>,
     /// What is wrong so far.
     pub(super) problems: Problems,
 }
@@ -27,7 +27,7 @@ pub(super) fn merge(inputs: &Inputs) -> Merged {
         folder: &inputs.working_folder,
         merged: Merged {
             entries: BTreeMap::new(),
-            policies: BTreeSet::new(),
+            members: BTreeSet::new(),
             problems: Problems::default(),
         },
     };
@@ -98,10 +98,10 @@ impl Layers<'_> {
                     if meaning == Meaning::Section
                         || (meaning == Meaning::Unknown && !inner.is_empty()) =>
                 {
-                    if let (Some((policy, None)), Meaning::Section) =
-                        (known::policy_of(&key), meaning)
+                    if let (Some((family, name, None)), Meaning::Section) =
+                        (known::member_of(&key), meaning)
                     {
-                        self.name_policy(policy, source);
+                        self.name_member(family, name, source);
                     }
                     self.collect(Some(&key), inner, source, layer);
                 }
@@ -192,8 +192,8 @@ impl Layers<'_> {
             Meaning::Section => return self.refuse_value_for_section(key, source),
             Meaning::Unknown => return self.refuse_unknown(key, &found, source),
         };
-        if let Some((policy, Some(_))) = known::policy_of(&key) {
-            self.name_policy(policy, &source);
+        if let Some((family, name, Some(_))) = known::member_of(&key) {
+            self.name_member(family, name, &source);
         }
         match found.into_kind(kind) {
             Ok(value) => {
@@ -226,18 +226,19 @@ impl Layers<'_> {
         }
     }
 
-    fn name_policy(&mut self, name: &str, source: &Source) {
+    fn name_member(&mut self, family: &'static Family, name: &str, source: &Source) {
         let is_name = (1..=32).contains(&name.len())
             && name
                 .chars()
                 .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '-' | '_'));
         if is_name {
-            self.merged.policies.insert(name.to_owned());
+            let member = (family.section, name.to_owned());
+            self.merged.members.insert(member);
         } else {
             self.merged.problems.add(
-                format!("policies.{name}"),
+                format!("{}.{name}", family.section),
                 source.clone(),
-                "is not a name for a policy",
+                format!("is not a name for {}", family.member),
                 "1 to 32 of a-z, 0-9, - and _ are expected",
             );
         }

@@ -8,6 +8,7 @@ mod build;
 mod checks;
 mod database_url;
 mod effective;
+mod email;
 mod files;
 mod known;
 mod layers;
@@ -17,6 +18,7 @@ mod problem;
 mod reader;
 mod secret;
 pub mod settings;
+mod smtp_url;
 mod value;
 
 use std::path::PathBuf;
@@ -28,6 +30,7 @@ pub use network::Network;
 pub use problem::{Problem, Problems, Source};
 pub use secret::SecretText;
 pub use settings::Settings;
+pub use smtp_url::SmtpUrl;
 
 /// What the configuration is read from.
 pub struct Inputs {

@@ -1,8 +1,8 @@
 //! Takes typed values out of the merged layers and notes every one that is out of bounds.
 
-use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
+use super::known::Family;
 use super::layers::Merged;
 use super::problem::Problems;
 use super::secret::SecretText;
@@ -107,16 +107,20 @@ impl Reader {
         Some(secret)
     }
 
-    /// The key of a policy's own value, or of the one in `[codes]` that stands in for it.
-    pub(super) fn policy_key(&self, policy: Option<&str>, field: &str) -> String {
-        policy
-            .map(|name| format!("policies.{name}.{field}"))
+    /// The key of a named table's own value, or of the one that stands in for it.
+    pub(super) fn key_in(&self, family: &Family, name: Option<&str>, field: &str) -> String {
+        name.map(|name| format!("{}.{name}.{field}", family.section))
             .filter(|key| self.merged.entries.contains_key(key))
-            .unwrap_or_else(|| format!("codes.{field}"))
+            .unwrap_or_else(|| format!("{}.{field}", family.fallback))
     }
 
-    pub(super) fn policies(&self) -> BTreeSet<String> {
-        self.merged.policies.clone()
+    /// The names of a family's tables, in order.
+    pub(super) fn names_in(&self, family: &Family) -> Vec<String> {
+        let members = self.merged.members.iter();
+        members
+            .filter(|(section, _)| *section == family.section)
+            .map(|(_, name)| name.clone())
+            .collect()
     }
 
     /// Notes a fault of a value that was read.

@@ -4,11 +4,12 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use domain::{Policies, Scopes};
+use domain::{DomainRules, EmailAddress, EmailLevels, Policies, Scopes};
 
 use super::database_url::DatabaseUrl;
 use super::network::Network;
 use super::secret::SecretText;
+use super::smtp_url::SmtpUrl;
 
 /// All settings. Paths are absolute where the working folder is.
 pub struct Settings {
@@ -34,6 +35,15 @@ pub struct Settings {
     pub codes: Codes,
     /// The default level (from `[codes]`) and the named ones (from `[policies.*]`).
     pub policies: Policies,
+    /// Mail.
+    pub email: Email,
+    /// The default level of emailed codes (from `[email]`) and the named ones (from
+    /// `[email_levels.*]`).
+    pub email_levels: EmailLevels,
+    /// Accounts with a password.
+    pub accounts: Accounts,
+    /// Tokens of our own.
+    pub tokens: Tokens,
     /// Rate limits.
     pub limits: Limits,
     /// The audit log.
@@ -162,9 +172,56 @@ pub struct Codes {
     pub issued: Duration,
 }
 
+/// `[email]`, but for what is in [`Settings::email_levels`].
+pub struct Email {
+    /// The mail server; without one, mails become files.
+    pub smtp_url: Option<SmtpUrl>,
+    /// A PEM file of authorities to trust instead of the public ones.
+    pub smtp_ca: Option<PathBuf>,
+    /// Time for one try to hand a mail over.
+    pub smtp_timeout: Duration,
+    /// Who sends; always there beside a mail server.
+    pub from: Option<EmailAddress>,
+    /// To which domains mail may go.
+    pub domains: DomainRules,
+    /// How soon another code may be asked for.
+    pub resend: Duration,
+}
+
+/// `[accounts]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Accounts {
+    /// Threads that hash passwords.
+    pub password_threads: usize,
+    /// Requests that may wait for one of them.
+    pub password_queue: usize,
+    /// Life of an access token and its session.
+    pub session: Duration,
+    /// Whether `/login-2fa` finds a pending login by user, address and user agent, for
+    /// clients of the old contract.
+    pub old_login: bool,
+}
+
+/// `[tokens]`
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tokens {
+    /// Time after which another key signs.
+    pub rotation: Duration,
+}
+
 /// `[limits]`
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
+    /// Signups per network address and hour.
+    pub signups_per_hour: u32,
+    /// Logins per network address and minute.
+    pub logins_per_minute: u32,
+    /// Requests for an emailed code per network address and hour.
+    pub email_requests_per_hour: u32,
+    /// Logins per account and minute.
+    pub account_logins_per_minute: u32,
+    /// Mails per email address and hour.
+    pub mails_per_hour: u32,
     /// Failures per network address and minute.
     pub address_failures_per_minute: u32,
     /// Requests per API key and second, if limited.

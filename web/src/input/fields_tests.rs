@@ -36,6 +36,7 @@ fn settings() -> Settings {
         key_per_second: None,
         retention: None,
         checkpoint_interval: Duration::from_secs(1),
+        mail: app::mail::MailSettings::into_folder("outbox".into()),
     }
 }
 

@@ -80,6 +80,7 @@ fn app_settings(debug: bool) -> app::Settings {
         key_per_second: None,
         retention: None,
         checkpoint_interval: Duration::from_secs(3600),
+        mail: app::mail::MailSettings::into_folder("outbox".into()),
     }
 }
 

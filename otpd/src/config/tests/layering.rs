@@ -144,6 +144,8 @@ fn nothing_effective_shows_a_secret() {
         ("SECRET_KEY", "hunter2-hunter2-hunter2-hunter2-hunter2"),
         ("DATABASE_URL", "postgresql+asyncpg://u:hunter2@h/d"),
         ("REDIS_URL", "redis://:hunter2@h"),
+        ("OTPD_EMAIL__SMTP_URL", "smtps://otpd:hunter2@h"),
+        ("OTPD_EMAIL__FROM", "otpd@example.com"),
     ]);
     let effective = setup.loaded().effective;
     let all: String = effective
@@ -152,7 +154,7 @@ fn nothing_effective_shows_a_secret() {
         .collect();
     assert!(!all.contains("hunter2"), "{all}");
     assert!(!format!("{effective:?}").contains("hunter2"));
-    let start = "audit.checkpoint_seconds = 60 (the defaults)\n";
+    let start = "accounts.old_login = auto (the defaults)\n";
     assert!(all.starts_with(start), "{all}");
     let masked = "keys.master_secret = ******** (MASTER_SECRET in the environment)\n";
     assert!(all.contains(masked), "{all}");

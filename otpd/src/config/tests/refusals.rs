@@ -146,6 +146,19 @@ fn values_out_of_bounds() {
         ("OTPD_POLICIES__HIGH__DIGITS", "9", "6 to 8 digits"),
         ("OTPD_AUDIT__CHECKPOINT_SECONDS", "0", "1 to 86400 seconds"),
         ("OTPD_LIMITS__KEY_PER_SECOND", "-5", "0 to 1000000 requests"),
+        ("OTPD_LIMITS__SIGNUPS_PER_HOUR", "0", "1 to 1000000 signups"),
+        ("OTPD_LIMITS__MAILS_PER_HOUR", "0", "1 to 1000000 mails"),
+        ("OTPD_ACCOUNTS__PASSWORD_THREADS", "0", "1 to 64 threads"),
+        ("OTPD_ACCOUNTS__SESSION_MINUTES", "0", "1 to 1440 minutes"),
+        ("OTPD_TOKENS__ROTATE_DAYS", "0", "1 to 3650 days"),
+        ("OTPD_EMAIL__CODE_SECONDS", "29", "30 to 900 seconds"),
+        ("OTPD_EMAIL__CODE_SECONDS", "901", "30 to 900 seconds"),
+        ("OTPD_EMAIL__CODE_DIGITS", "9", "6 to 8 digits"),
+        (
+            "OTPD_EMAIL_LEVELS__HIGH__CODE_SECONDS",
+            "0",
+            "30 to 900 seconds",
+        ),
     ] {
         check_value(name, value, &format!("is {value}; {bounds} are expected"));
     }
@@ -234,6 +247,37 @@ fn values_that_do_not_fit_together() {
         "OTPD_JWT__DEFAULT_SCOPES",
         "audit:read",
         "is \"audit:read\"; only scopes that `jwt.scopes` has as well are expected",
+    );
+}
+
+#[test]
+fn mail_settings_that_mean_nothing() {
+    const URL: &str = "OTPD_EMAIL__SMTP_URL";
+    check_value(
+        URL,
+        "smtp://mail.example.com",
+        "is given alone; `email.from` is expected beside it",
+    );
+    let kinds = "smtp://HOST or smtps://HOST is expected";
+    check_value(URL, "hunter2", &format!("has no scheme; {kinds}"));
+    let kind = format!("is an address of the kind `http:`; {kinds}");
+    check_value(URL, "http://otpd:hunter2@mail.example.com", &kind);
+    let address = "an email address such as no-reply@example.com is expected";
+    for from in ["otpd", "otpd <otpd@example.com>", "a@b\nBcc: c@d.example"] {
+        check_value("OTPD_EMAIL__FROM", from, &format!("is {from:?}; {address}"));
+    }
+    let domains = "names of domains (example.com) are expected";
+    for name in ["OTPD_EMAIL__ALLOWED_DOMAINS", "OTPD_EMAIL__DENIED_DOMAINS"] {
+        let rest = format!("holds \"*.example.com\"; {domains}");
+        check_value(name, "example.com, *.example.com", &rest);
+    }
+    let words = "is \"maybe\"; auto, on or off is expected";
+    check_value("OTPD_ACCOUNTS__OLD_LOGIN", "maybe", words);
+    check_toml(
+        "[email_levels.High]\ncode_digits = 8",
+        &[
+            "`email_levels.High` from the file DIR/otpd.toml is not a name for a level of emailed codes; 1 to 32 of a-z, 0-9, - and _ are expected.",
+        ],
     );
 }
 

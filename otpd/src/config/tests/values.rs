@@ -2,10 +2,10 @@
 
 use std::time::Duration;
 
-use domain::{Budget, Policies, Policy};
+use domain::{Budget, DomainRules, EmailAddress, EmailLevel, EmailLevels, Policies, Policy};
 use otp::Digits;
 
-use super::super::settings::{Audit, Codes, Limits, Log, LogFormat, Server, Settings};
+use super::super::settings::{Accounts, Audit, Codes, Limits, Log, LogFormat, Server, Settings};
 use super::super::{DEFAULTS, DatabaseUrl, Network};
 use super::Setup;
 
@@ -56,11 +56,6 @@ fn the_defaults_are_as_documented() {
     // The defaults of the file are those of the rules.
     assert_eq!(s.policies.default, Policy::default());
     assert_eq!(s.policies.named, Policies::default().named);
-    let limits = Limits {
-        address_failures_per_minute: 60,
-        key_per_second: None,
-    };
-    assert_eq!(s.limits, limits);
     let audit = Audit {
         retention_days: None,
         checkpoint_interval: Duration::from_secs(60),
@@ -71,6 +66,34 @@ fn the_defaults_are_as_documented() {
         format: LogFormat::Auto,
     };
     assert_eq!(s.log, log);
+}
+
+#[test]
+fn the_defaults_of_the_public_doors_are_as_documented() {
+    let s = settings(&[]);
+    assert!(s.email.smtp_url.is_none() && s.email.smtp_ca.is_none() && s.email.from.is_none());
+    assert_eq!(s.email.domains, DomainRules::default());
+    assert_eq!(s.email.resend, Duration::from_secs(30));
+    assert_eq!(s.email.smtp_timeout, Duration::from_secs(20));
+    assert_eq!(s.email_levels, EmailLevels::default());
+    let accounts = Accounts {
+        password_threads: 2,
+        password_queue: 64,
+        session: Duration::from_secs(900),
+        old_login: true,
+    };
+    assert_eq!(s.accounts, accounts);
+    assert_eq!(s.tokens.rotation, Duration::from_secs(30 * 86_400));
+    let limits = Limits {
+        signups_per_hour: 60,
+        logins_per_minute: 120,
+        email_requests_per_hour: 60,
+        account_logins_per_minute: 20,
+        mails_per_hour: 5,
+        address_failures_per_minute: 60,
+        key_per_second: None,
+    };
+    assert_eq!(s.limits, limits);
 }
 
 #[test]
@@ -109,6 +132,75 @@ fn policies_take_from_codes_what_they_leave_out() {
         ..codes
     };
     assert_eq!(policies.named["high"], high);
+}
+
+#[test]
+fn mail_settings_arrive() {
+    let s = settings(&[
+        (
+            "OTPD_EMAIL__SMTP_URL",
+            "smtps://otpd:a%40b@mail.example.com",
+        ),
+        ("OTPD_EMAIL__SMTP_CA", "ca.pem"),
+        ("OTPD_EMAIL__FROM", "No-Reply@Example.com"),
+        ("OTPD_EMAIL__ALLOWED_DOMAINS", "Example.com, bücher.example"),
+        ("OTPD_EMAIL__DENIED_DOMAINS", "bücher.example"),
+        ("OTPD_EMAIL__RESEND_SECONDS", "60"),
+        ("OTPD_EMAIL__SMTP_TIMEOUT_SECONDS", "5"),
+    ])
+    .email;
+    let url = s.smtp_url.unwrap();
+    assert_eq!((url.host.as_str(), url.port), ("mail.example.com", 465));
+    assert!(s.smtp_ca.unwrap().ends_with("ca.pem"));
+    assert_eq!(s.from.unwrap().canonical(), "no-reply@example.com");
+    assert_eq!(s.resend, Duration::from_secs(60));
+    assert_eq!(s.smtp_timeout, Duration::from_secs(5));
+    let check = |address: &str, permitted: bool| {
+        let address = EmailAddress::parse(address).unwrap();
+        assert_eq!(s.domains.permits(&address), permitted, "{address}");
+    };
+    check("a@example.com", true);
+    check("a@xn--bcher-kva.example", false);
+    check("a@other.example", false);
+}
+
+#[test]
+fn levels_of_emailed_codes_take_from_email_what_they_leave_out() {
+    let toml = "[email]\ncode_seconds = 120\n[email_levels.plain]\n\
+                [email_levels.high]\ncode_digits = 8\n";
+    let setup = Setup::new(&[("OTPD_EMAIL_LEVELS__LOW__CODE_SECONDS", "900")]).toml(toml);
+    let levels = setup.loaded().settings.email_levels;
+    let check = |name: Option<&str>, digits: u8, lifetime: u32| {
+        let level = EmailLevel {
+            digits: Digits::new(digits).unwrap(),
+            lifetime,
+        };
+        assert_eq!(levels.of(name), Some(level), "{name:?}");
+    };
+    check(None, 6, 120);
+    check(Some("plain"), 6, 120);
+    check(Some("high"), 8, 120);
+    check(Some("low"), 6, 900);
+    assert_eq!(levels.named.len(), 3);
+}
+
+#[test]
+fn the_old_login_is_off_in_production_unless_switched_on() {
+    fn check(environment: &str, word: &str, on: bool) {
+        let env = [
+            ("ENVIRONMENT", environment),
+            ("OTPD_ACCOUNTS__OLD_LOGIN", word),
+        ];
+        assert_eq!(
+            settings(&env).accounts.old_login,
+            on,
+            "{environment} {word}"
+        );
+    }
+    check("development", "auto", true);
+    check("development", "off", false);
+    check("production", "auto", false);
+    check("production", "on", true);
 }
 
 #[test]
@@ -179,6 +271,9 @@ fn the_other_values_arrive() {
         ("OTP_WINDOW", "4"),
         ("OTP_EXPIRATION_MINUTES", "10"),
         ("OTPD_LIMITS__KEY_PER_SECOND", "50"),
+        ("OTPD_LIMITS__MAILS_PER_HOUR", "7"),
+        ("OTPD_ACCOUNTS__SESSION_MINUTES", "5"),
+        ("OTPD_TOKENS__ROTATE_DAYS", "1"),
         ("OTPD_AUDIT__RETENTION_DAYS", "365"),
         ("OTPD_JWT__DEFAULT_SCOPES", "otp:verify"),
         ("OTPD_LOG__LEVEL", "debug"),
@@ -196,6 +291,9 @@ fn the_other_values_arrive() {
     assert_eq!(s.policies.default.window, 4);
     assert_eq!(s.codes.issued, Duration::from_secs(600));
     assert_eq!(s.limits.key_per_second, Some(50));
+    assert_eq!(s.limits.mails_per_hour, 7);
+    assert_eq!(s.accounts.session, Duration::from_secs(300));
+    assert_eq!(s.tokens.rotation, Duration::from_secs(86_400));
     assert_eq!(s.audit.retention_days, Some(365));
     assert_eq!(s.jwt.default_scopes.to_string(), "otp:verify");
     assert_eq!(s.log.level, tracing::Level::DEBUG);

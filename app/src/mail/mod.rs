@@ -1,0 +1,15 @@
+//! Mail: what a letter says, how it leaves, and when another try is worth it.
+
+mod letter;
+mod outbox;
+mod retry;
+mod settings;
+mod transport;
+
+#[cfg(test)]
+mod tests;
+
+pub use letter::{CodeLetter, Letter, LetterError};
+pub use retry::next_try;
+pub use settings::{Login, MailSettings, Security, SmtpServer};
+pub use transport::{Post, PostError};
