@@ -94,8 +94,8 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
             .retention_days
             .map(|days| std::time::Duration::from_secs(u64::from(days) * DAY_SECONDS)),
         public_url: public_url(settings),
-        session_seconds: 900,
-        signing_key_age: std::time::Duration::from_secs(30 * DAY_SECONDS),
+        session_seconds: i64::try_from(settings.accounts.session.as_secs()).unwrap_or(i64::MAX),
+        signing_key_age: settings.tokens.rotation,
         checkpoint_interval: settings.audit.checkpoint_interval,
         mail: mail_settings(settings),
     }

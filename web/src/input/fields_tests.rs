@@ -35,6 +35,9 @@ fn settings() -> Settings {
         address_failures_per_minute: 0,
         key_per_second: None,
         retention: None,
+        public_url: "https://otp.example".into(),
+        session_seconds: 900,
+        signing_key_age: std::time::Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(1),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
     }
