@@ -51,7 +51,9 @@ pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};
 pub use settings::Settings;
 pub use signing::JWKS_MAX_AGE;
-pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
+pub use stats::{
+    Bucket, BucketStats, DeviceTotals, Emails, Logins, Stats, StatsQuery, TotalsView, Verifications,
+};
 pub use tokens::Wanted;
 pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};

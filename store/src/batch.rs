@@ -5,6 +5,7 @@
 use domain::{Event, UserId};
 
 use crate::error::Refusal;
+use crate::tables::counts::name_of_change;
 use crate::value::Value;
 
 /// A change about to be made.
@@ -49,6 +50,7 @@ impl Batch {
 
     /// Adds the audit record of what the batch does.
     pub fn record(&mut self, event: Event) {
+        self.counts.extend(name_of_change(&event));
         self.events.push(event);
     }
 

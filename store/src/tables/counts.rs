@@ -1,6 +1,6 @@
 //! Rarer counters by name and the delays of sent codes, per hour and chain.
 
-use domain::{Ask, Time, Verdict};
+use domain::{Action, Ask, Event, Time, Verdict};
 
 use super::stats::hour_of;
 use crate::Store;
@@ -72,6 +72,19 @@ pub(crate) fn name_of(ask: &Ask, verdict: &Verdict) -> Option<&'static str> {
         Verdict::Locked => locked,
         _ => rejected,
     })
+}
+
+/// The counter of a change that is none of those of [`super::stats`].
+pub(crate) fn name_of_change(event: &Event) -> Option<&'static str> {
+    match (event.action, event.success) {
+        (Action::Login, true) => Some("login_accepted"),
+        (Action::Login, false) => Some("login_rejected"),
+        (Action::CodeIssued, _) => Some("issued"),
+        (Action::EmailCodeSent, _) => Some("email_sent"),
+        (Action::MailFailed, _) => Some("mail_failed"),
+        (Action::SignedUp, _) => Some("signup"),
+        _ => None,
+    }
 }
 
 /// The parameters of [`ADD_COUNT`].

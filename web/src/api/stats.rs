@@ -68,18 +68,49 @@ impl Shape for Stats {
 }
 
 fn bucket() -> utoipa::openapi::Schema {
-    let verifications = object(vec![
-        member("accepted", integer(), "Right codes."),
-        member("rejected", integer(), "Wrong or used codes."),
-        member("locked", integer(), "Not judged because of a lock."),
-    ]);
     let seconds = |name, about| member(name, nullable(number()), about);
-    let mean = "Seconds from a code's issue to its acceptance: mean; `null` when none was issued.";
+    let mean = "Seconds from the issue or sending of a code to its acceptance: mean; `null` when none was accepted.";
+    let judged = || {
+        object(vec![
+            member("accepted", integer(), "Right ones."),
+            member("rejected", integer(), "Wrong or used ones."),
+            member("locked", integer(), "Not judged because of a lock."),
+        ])
+    };
+    let logins = object(vec![
+        member("accepted", integer(), "Right passwords."),
+        member(
+            "rejected",
+            integer(),
+            "Wrong passwords of accounts that exist.",
+        ),
+        member("second_factor", judged(), "After a right password."),
+    ]);
+    let emails = object(vec![
+        member("sent", integer(), "Codes sent."),
+        member("failed", integer(), "Mails that could not be delivered."),
+        member("accepted", integer(), "Right codes."),
+        member("rejected", integer(), "Wrong, used or late codes."),
+        member(
+            "locked",
+            integer(),
+            "Not judged because of too many wrong ones.",
+        ),
+    ]);
     object(vec![
         member("start", time(), "Its beginning."),
-        member("verifications", verifications, "Codes judged."),
+        member("verifications", judged(), "Codes judged."),
         member("registrations", integer(), "Devices registered."),
         member("deactivations", integer(), "Devices deactivated."),
+        member("signups", integer(), "Accounts made."),
+        member("logins", logins, "Logins."),
+        member("issued", integer(), "Codes issued to sister services."),
+        member("emails", emails, "Codes sent by email."),
+        member(
+            "recoveries",
+            judged(),
+            "Recovery codes and passes outside of logins.",
+        ),
         seconds("issue_to_verify_mean_seconds", mean),
         seconds("issue_to_verify_median_seconds", "The same, median."),
         seconds("issue_to_verify_p95_seconds", "The same, 95th percentile."),
