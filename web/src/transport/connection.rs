@@ -53,7 +53,7 @@ pub(super) struct Host {
     patience: Patience,
     handshake_timeout: Duration,
     body_timeout: Duration,
-    stats: Arc<TransportStats>,
+    pub(super) stats: Arc<TransportStats>,
 }
 
 impl Host {
