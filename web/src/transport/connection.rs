@@ -250,7 +250,8 @@ fn answer(
         if !multiplexed && mine.has_late_body() {
             say_late(&mut response);
         }
-        if !multiplexed && response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        if !multiplexed && (too_large || mine.has_abandoned_body()) {
             say_last(&mut response);
         }
         Ok(response.map(|inner| CountedBody {
