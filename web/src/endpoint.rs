@@ -26,6 +26,8 @@ pub(crate) struct Facts {
     pub(crate) has_parts: bool,
     /// The call makes no sense without a body.
     pub(crate) needs_body: bool,
+    /// A part that the path of this route spells out.
+    pub(crate) spelled_out: Option<(&'static str, &'static str)>,
 }
 
 /// Serves a call that needs a credential.
@@ -118,6 +120,9 @@ async fn read<N: Need, I: Input>(
 
 /// The variable parts of the path, decoded; a part that is not UTF-8 is left out.
 async fn path_parts(parts: &mut Parts, facts: Facts) -> Vec<(String, String)> {
+    if let Some((name, value)) = facts.spelled_out {
+        return vec![(name.to_owned(), value.to_owned())];
+    }
     if !facts.has_parts {
         return Vec::new();
     }
