@@ -108,11 +108,15 @@ impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Success<T, STATU
         };
         *response.status_mut() = Self::STATUSES[0];
         if self.replayed {
-            let yes = HeaderValue::from_static("true");
-            response.headers_mut().insert(IDEMPOTENT_REPLAYED, yes);
+            say_replayed(&mut response);
         }
         Ok(response)
     }
+}
+
+fn say_replayed(response: &mut Response<Body>) {
+    let yes = HeaderValue::from_static("true");
+    response.headers_mut().insert(IDEMPOTENT_REPLAYED, yes);
 }
 
 fn envelope<T: Serialize + ?Sized>(message: &str, data: &T) -> Outcome<Response<Body>> {
@@ -146,7 +150,7 @@ impl<T: Serialize + Shape + Send> Output for Page<T> {
 }
 
 /// A value without an envelope.
-pub(crate) struct Bare<T, const STATUS: u16>(pub(crate) T);
+pub(crate) struct Bare<T, const STATUS: u16>(pub(crate) Reply<T>);
 
 impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Bare<T, STATUS> {
     const STATUSES: &'static [StatusCode] = status::<STATUS>();
@@ -160,8 +164,14 @@ impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Bare<T, STATUS> 
     }
 
     fn into_response(self) -> Outcome<Response<Body>> {
-        let mut response = json(&self.0)?;
+        let (mut response, replayed) = match &self.0 {
+            Reply::Fresh(value) => (json(value)?, false),
+            Reply::Replayed(value) => (json(value)?, true),
+        };
         *response.status_mut() = Self::STATUSES[0];
+        if replayed {
+            say_replayed(&mut response);
+        }
         Ok(response)
     }
 }

@@ -11,6 +11,8 @@ use vault::verify_signature;
 use super::claims::{By, Claims};
 use super::proof::{AuditOptions, Keys, Scope, prove, summary};
 use super::report::{AuditReport, Finding, FindingKind};
+use crate::context::Context;
+use crate::idempotency::{Kept, Reply, Turn};
 use crate::{App, Error};
 
 /// Checkpoints read at once.
@@ -130,7 +132,7 @@ impl App {
             None => self.stored_heads().await?,
         };
         let heads = self.prove_news(known).await?;
-        let checkpoint = self.sign(&heads).await?;
+        let checkpoint = self.sign(&heads, turn).await?;
         *memory = Some(heads);
         Ok(checkpoint)
     }
@@ -160,6 +162,19 @@ impl App {
 
     /// Makes a checkpoint unless the last one says the same.
     pub(crate) async fn checkpoint_when_news(&self) -> Result<(), Error> {
+        self.checkpoint_in(Turn::free(self)).await
+    }
+
+    /// The same at most once per idempotency key.
+    ///
+    /// # Errors
+    /// As [`App::checkpoint`].
+    pub async fn checkpoint_once(&self, context: &Context) -> Result<Reply<Checkpoint>, Error> {
+        self.once(context, move |turn| self.checkpoint_in(turn))
+            .await
+    }
+
+    async fn checkpoint_in(&self, turn: Turn<'_>) -> Result<Checkpoint, Error> {
         let known = self.stored_heads().await?.unwrap_or_default();
         let chains = self.store.chains().await?;
         let is_known = |chain: &store::StoredChain| {
@@ -210,7 +225,11 @@ impl App {
         Err(Error::AuditBroken)
     }
 
-    async fn sign(&self, heads: &BTreeMap<ChainName, Head>) -> Result<Checkpoint, Error> {
+    async fn sign(
+        &self,
+        heads: &BTreeMap<ChainName, Head>,
+        turn: Turn<'_>,
+    ) -> Result<Checkpoint, Error> {
         let heads = heads.iter().map(|(name, head)| ChainHead {
             name: *name,
             head: *head,
@@ -227,11 +246,10 @@ impl App {
                 at: now,
                 body: serde_json::to_string(&checkpoint)?,
             });
-            match self.store.commit(batch).await {
-                Ok(_) => return Ok(checkpoint),
-                // Another node took the number.
-                Err(StoreError::Refused(_)) => {}
-                Err(error) => return Err(error.into()),
+            let kept = turn.commit(batch, now, &checkpoint, Kept::Plain).await?;
+            // Refused: another node took the number.
+            if kept.is_ok() {
+                return Ok(checkpoint);
             }
         }
         Err(Error::Busy)

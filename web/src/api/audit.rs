@@ -1,7 +1,7 @@
 //! The audit log: searched, and vouched for by checkpoints.
 
-use app::Page;
 use app::audit::{AuditEntry, AuditQuery};
+use app::{Page, Reply};
 use domain::checkpoint::Checkpoint;
 use domain::{Action, Time};
 
@@ -63,11 +63,11 @@ pub(crate) async fn search(
 
 /// A checkpoint comes without an envelope: it is a file to be kept elsewhere as it is.
 pub(crate) async fn latest(call: Allowed<AuditRead>, (): ()) -> Outcome<Bare<Checkpoint, 200>> {
-    Ok(Bare(call.app().latest_checkpoint().await?))
+    Ok(Bare(Reply::Fresh(call.app().latest_checkpoint().await?)))
 }
 
 pub(crate) async fn checkpoint(call: Allowed<AuditRead>, (): ()) -> Outcome<Bare<Checkpoint, 201>> {
-    Ok(Bare(call.app().checkpoint().await?))
+    Ok(Bare(call.app().checkpoint_once(&call.context).await?))
 }
 
 impl Input for AuditQuery {
