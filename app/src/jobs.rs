@@ -44,6 +44,7 @@ impl App {
             ("pending devices", self.sweep_pending().await),
             ("retention", self.cut_old_events().await.map(drop)),
             ("checkpoint", self.checkpoint_when_due().await),
+            ("old checkpoints", self.thin_checkpoints().await),
         ];
         for (job, result) in jobs {
             if let Err(error) = result {

@@ -17,6 +17,12 @@ use crate::{App, Error};
 
 /// Checkpoints read at once.
 const SLICE: i64 = 100;
+/// Checkpoints of the last day before the newest one all stay; of an earlier day (UTC) the
+/// last one does, which vouches for all that the others vouched for.
+const ALL_STAY_MS: i64 = DAY_MS;
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Checkpoints removed at once.
+const THINNED: i64 = 200;
 /// Times that another number is tried because another node took it.
 const TRIES: usize = 5;
 
@@ -62,6 +68,29 @@ fn bad(what: &str, id: i64, reason: &str) -> Finding {
     Finding::of_log(FindingKind::BadCheckpoint, text)
 }
 
+/// Before that time a checkpoint goes when a later one of its day stays. It depends on what
+/// is stored alone, so that whoever verifies comes to the same result.
+fn thinned_before(newest: &StoredCheckpoint) -> Time {
+    newest.at.plus_millis(-ALL_STAY_MS)
+}
+
+/// Tells gaps in the numbers that thinning out leaves from those that it does not.
+#[derive(Default)]
+struct Gaps {
+    thinned_before: Option<Time>,
+    last_day: Option<i64>,
+}
+
+impl Gaps {
+    /// Whether checkpoints right before this one may be missing: it is old enough, and the
+    /// first of its day.
+    fn explained_by(&mut self, stored: &StoredCheckpoint) -> bool {
+        let day = stored.at.millis().div_euclid(DAY_MS);
+        let is_first = self.last_day.replace(day) != Some(day);
+        is_first && self.thinned_before.is_some_and(|time| stored.at < time)
+    }
+}
+
 /// Checks the checkpoints of the database and gathers what they claim. Returns the
 /// number of the last one.
 pub(super) async fn check_stored(
@@ -70,6 +99,11 @@ pub(super) async fn check_stored(
     claims: &mut Claims,
     report: &mut AuditReport,
 ) -> Result<i64, StoreError> {
+    let newest = store.latest_checkpoint().await?;
+    let mut gaps = Gaps {
+        thinned_before: newest.as_ref().map(thinned_before),
+        ..Gaps::default()
+    };
     let mut expected = 1;
     loop {
         let page = store.checkpoints(expected - 1, SLICE).await?;
@@ -78,8 +112,10 @@ pub(super) async fn check_stored(
         }
         for stored in page {
             report.checkpoints += 1;
-            for missing in (expected..stored.id).take(10) {
-                report.add(bad("Checkpoint", missing, "is missing"));
+            if !gaps.explained_by(&stored) {
+                for missing in (expected..stored.id).take(10) {
+                    report.add(bad("Checkpoint", missing, "is missing"));
+                }
             }
             expected = stored.id + 1;
             match trusted.stored_heads(&stored) {
@@ -126,6 +162,19 @@ impl App {
     /// # Errors
     /// [`Error::AuditBroken`] when the log does not prove.
     pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        self.checkpoint_in(Turn::free(self)).await
+    }
+
+    /// The same at most once per idempotency key.
+    ///
+    /// # Errors
+    /// As [`App::checkpoint`].
+    pub async fn checkpoint_once(&self, context: &Context) -> Result<Reply<Checkpoint>, Error> {
+        self.once(context, move |turn| self.checkpoint_in(turn))
+            .await
+    }
+
+    async fn checkpoint_in(&self, turn: Turn<'_>) -> Result<Checkpoint, Error> {
         let mut memory = self.audit.0.lock().await;
         let known = match &*memory {
             Some(heads) => Some(heads.clone()),
@@ -147,6 +196,17 @@ impl App {
         Ok(serde_json::from_str(&stored.body)?)
     }
 
+    /// Removes checkpoints of earlier days, all but the last one of each.
+    pub(crate) async fn thin_checkpoints(&self) -> Result<(), Error> {
+        let Some(newest) = self.store.latest_checkpoint().await? else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        batch.thin_checkpoints(thinned_before(&newest), THINNED);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
     /// Makes a checkpoint when there is news and the last one is old enough.
     pub(crate) async fn checkpoint_when_due(&self) -> Result<(), Error> {
         let now = self.store.now().await?;
@@ -162,19 +222,6 @@ impl App {
 
     /// Makes a checkpoint unless the last one says the same.
     pub(crate) async fn checkpoint_when_news(&self) -> Result<(), Error> {
-        self.checkpoint_in(Turn::free(self)).await
-    }
-
-    /// The same at most once per idempotency key.
-    ///
-    /// # Errors
-    /// As [`App::checkpoint`].
-    pub async fn checkpoint_once(&self, context: &Context) -> Result<Reply<Checkpoint>, Error> {
-        self.once(context, move |turn| self.checkpoint_in(turn))
-            .await
-    }
-
-    async fn checkpoint_in(&self, turn: Turn<'_>) -> Result<Checkpoint, Error> {
         let known = self.stored_heads().await?.unwrap_or_default();
         let chains = self.store.chains().await?;
         let is_known = |chain: &store::StoredChain| {
