@@ -43,7 +43,7 @@ problems! {
     Unauthenticated = UNAUTHORIZED "unauthenticated" "Not authenticated",
     /// The credential lacks the scope of the call.
     InsufficientScope = FORBIDDEN "insufficient_scope" "Not allowed",
-    /// A key can only make keys with scopes that it has itself.
+    /// A key can only make and revoke keys whose scopes it has itself; it may always revoke itself.
     ScopeTooWide = FORBIDDEN "scope_too_wide" "Scope too wide",
     /// There is no such path, or it is switched off.
     NotFound = NOT_FOUND "not_found" "Not found",

@@ -59,7 +59,7 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/stats", stats::stats, "Statistics by hour or day", &[])
         .call(GET, "/api/v1/keys", keys::list, "List API keys", &[])
         .call(POST, "/api/v1/keys", keys::make, "Make an API key", &[ScopeTooWide])
-        .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound])
+        .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound, ScopeTooWide])
 }
 
 /// The server's routes over an application. `random` fills a buffer with random bytes,
