@@ -49,6 +49,8 @@ pub struct DeviceView {
     pub deactivated_at: Option<String>,
     /// The end of the user's lock.
     pub locked_until: Option<String>,
+    /// The user's guesses are used up: the lock has no end, an administrator opens it.
+    pub needs_unlock: bool,
     /// The user's wrong codes since the last right one.
     pub failed_attempts: u32,
     /// How far the device's clock is ahead, in seconds.
@@ -316,6 +318,7 @@ impl AsView for StoredDevice {
             created_at: self.created_at.to_rfc3339(),
             deactivated_at: deactivated_at.map(Time::to_rfc3339),
             locked_until: lock.map(Time::to_rfc3339),
+            needs_unlock: self.guard.disabled_at.is_some(),
             failed_attempts: self.guard.failures,
             drift_seconds: device.hot.drift_ms / 1000,
         })

@@ -88,8 +88,8 @@ pub enum Error {
     /// No API key of that id.
     #[error("No API key of this id.")]
     KeyNotFound,
-    /// A key cannot make a key that may do more than itself.
-    #[error("A key can only make keys with scopes that it has itself.")]
+    /// A key cannot make or revoke a key that may do more than itself.
+    #[error("A key can only make and revoke keys whose scopes it has itself.")]
     ScopeTooWide,
     /// The path exists only in debug mode.
     #[error("Not found.")]

@@ -130,11 +130,7 @@ impl App {
 
     async fn begin<'a, T>(&'a self, context: &'a Context) -> Result<Begun<'a, T>, Error> {
         let Some(repeatable) = &context.repeatable else {
-            let turn = Turn {
-                app: self,
-                key: None,
-            };
-            return Ok(Begun::Turn(turn, None));
+            return Ok(Begun::Turn(Turn::free(self), None));
         };
         let (id, fingerprint) = self.hashes(context, repeatable);
         let alone = Alone::take(&self.running, id)?;
@@ -190,7 +186,12 @@ enum Begun<'a, T> {
     Replay(Result<Reply<T>, Error>),
 }
 
-impl Turn<'_> {
+impl<'a> Turn<'a> {
+    /// The turn of a change that nobody can ask for twice.
+    pub(crate) fn free(app: &'a App) -> Self {
+        Self { app, key: None }
+    }
+
     /// Commits the batch and, with it, the answer.
     pub(crate) async fn commit<T: Serialize>(
         &self,
@@ -263,7 +264,7 @@ impl Turn<'_> {
 type KeptError = (&'static str, fn() -> Error);
 
 /// The errors that are kept, with the words they are kept under.
-const KEPT_ERRORS: [KeptError; 7] = [
+const KEPT_ERRORS: [KeptError; 8] = [
     ("device_not_found", || Error::DeviceNotFound),
     ("device_exists", || Error::DeviceExists),
     ("device_not_pending", || Error::DeviceNotPending),
@@ -271,6 +272,7 @@ const KEPT_ERRORS: [KeptError; 7] = [
     ("user_not_found", || Error::UserNotFound),
     ("key_not_found", || Error::KeyNotFound),
     ("not_a_test_device", || Error::NotATestDevice),
+    ("audit_broken", || Error::AuditBroken),
 ];
 
 fn kept_code(error: &Error) -> Option<&'static str> {

@@ -47,6 +47,7 @@ impl App {
             ("signing keys", self.care_for_signing_keys().await),
             ("retention", self.cut_old_events().await.map(drop)),
             ("checkpoint", self.checkpoint_when_due().await),
+            ("old checkpoints", self.thin_checkpoints().await),
         ];
         for (job, result) in jobs {
             if let Err(error) = result {

@@ -87,10 +87,11 @@ impl FirstKey {
 }
 
 impl App {
-    /// Makes a key with scopes that the caller has itself.
+    /// Makes a key with scopes that the caller has itself, and that does not outlive it.
     ///
     /// # Errors
-    /// [`Error::ScopeTooWide`].
+    /// [`Error::ScopeTooWide`], and [`Error::Invalid`] for a key that would live longer
+    /// than the one that makes it.
     pub async fn make_key(&self, context: &Context, new: &NewKey) -> Result<Reply<MadeKey>, Error> {
         if !context.caller.scopes().covers(&new.scopes) {
             return Err(Error::ScopeTooWide);
@@ -98,6 +99,7 @@ impl App {
         self.once(context, move |turn| async move {
             let now = self.store.now().await?;
             let (stored, made) = self.fresh_key(context, new, now);
+            self.require_mortal(context, &stored).await?;
             let mut batch = Batch::new();
             batch.insert_key(&stored);
             batch.record(created(&stored, context));
@@ -107,6 +109,23 @@ impl App {
             }
         })
         .await
+    }
+
+    /// A key that ends must not leave one behind that goes on: its end would be no end.
+    async fn require_mortal(&self, context: &Context, new: &StoredKey) -> Result<(), Error> {
+        let Some(maker) = context.caller.key_id() else {
+            return Ok(());
+        };
+        let maker = self.store.api_key(&maker).await?;
+        let end = maker.ok_or(Error::Unauthenticated)?.expires_at;
+        let Some(end) = end.filter(|end| new.expires_at.is_none_or(|new| new > *end)) else {
+            return Ok(());
+        };
+        let end = end.to_rfc3339();
+        Err(Error::invalid(
+            "/expires_in",
+            format!("A key cannot outlive the key that makes it, which expires at {end}."),
+        ))
     }
 
     fn fresh_key(&self, context: &Context, new: &NewKey, now: Time) -> (StoredKey, MadeKey) {
@@ -159,12 +178,18 @@ impl App {
         Ok(page)
     }
 
-    /// Revokes a key: once this returns, it is refused everywhere.
+    /// Revokes a key: once this returns, it is refused everywhere. A key may revoke
+    /// itself, and those that may do nothing that it may not do.
     ///
     /// # Errors
-    /// [`Error::KeyNotFound`] when it is unknown.
+    /// [`Error::KeyNotFound`] when it is unknown, and [`Error::ScopeTooWide`].
     pub async fn revoke_key(&self, context: &Context, id: &str) -> Result<RevokedKey, Error> {
         let stored = self.store.api_key(id).await?.ok_or(Error::KeyNotFound)?;
+        let is_itself = context.caller.key_id().is_some_and(|own| *own == *id);
+        let scopes = Scopes::parse_known(&stored.scopes);
+        if !is_itself && !context.caller.scopes().covers(&scopes) {
+            return Err(Error::ScopeTooWide);
+        }
         if stored.revoked_at.is_none() {
             let now = self.store.now().await?;
             let mut batch = Batch::new();

@@ -1,7 +1,7 @@
 //! What the server counts for operators; `docs/metrics.md` is the list of names.
 
 use std::sync::Mutex;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use domain::verify::Verdict;
 use prometheus_client::encoding::EncodeLabelSet;
@@ -39,6 +39,7 @@ pub(crate) struct Metrics {
     rate_limited: Counter,
     locks: Counter,
     connections: Gauge<u64, AtomicU64>,
+    connections_refused: Counter,
 }
 
 impl Metrics {
@@ -66,6 +67,7 @@ impl Metrics {
             rate_limited: Counter::default(),
             locks: Counter::default(),
             connections: Gauge::default(),
+            connections_refused: Counter::default(),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry, results);
@@ -129,6 +131,11 @@ impl Metrics {
             self.queue_depth.clone(),
         );
         registry.register("connections", "Open connections", self.connections.clone());
+        registry.register(
+            "connections_refused",
+            "Connections closed at once because their address had too many",
+            self.connections_refused.clone(),
+        );
     }
 
     pub(crate) fn batch(&self, batch: &BatchFacts) {
@@ -195,13 +202,15 @@ fn lock(registry: &Mutex<Registry>) -> std::sync::MutexGuard<'_, Registry> {
 }
 
 impl App {
-    /// All metrics in the `OpenMetrics` text format. `connections` is what only the
-    /// front knows.
+    /// All metrics in the `OpenMetrics` text format. What only the front
+    /// knows: the connections open now, and those refused since the start.
     ///
     /// # Errors
     /// When a value cannot be written as text, which is a defect.
-    pub fn metrics_text(&self, connections: u64) -> Result<String, Error> {
+    pub fn metrics_text(&self, connections: u64, refused: u64) -> Result<String, Error> {
         self.metrics.connections.set(connections);
+        let counted = self.metrics.connections_refused.inner();
+        counted.store(refused, Ordering::Relaxed);
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &lock(&self.metrics.registry))
             .map_err(|error| Error::Internal(Box::new(error)))?;

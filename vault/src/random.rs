@@ -3,7 +3,7 @@
 /// A source of cryptographically secure random bytes.
 ///
 /// Every nonce and every new key comes from here, so an implementation outside tests must be the
-/// operating system's generator. It cannot report an error: one that cannot deliver must end the
+/// operating system's generator, and never hand out the same bytes twice. It cannot report an error: one that cannot deliver must end the
 /// process, because going on with a predictable buffer would give the keys away.
 pub trait Random: Send + Sync {
     /// Overwrites the whole of `buffer` with random bytes.

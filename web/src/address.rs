@@ -33,7 +33,8 @@ impl TrustedProxies {
         Self(networks.iter().map(network).collect())
     }
 
-    fn trusts(&self, address: IpAddr) -> bool {
+    /// Whether the address is in one of the networks.
+    pub(crate) fn trusts(&self, address: IpAddr) -> bool {
         let bits = bits(address);
         self.0
             .iter()

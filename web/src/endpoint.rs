@@ -28,6 +28,8 @@ pub(crate) struct Facts {
     pub(crate) has_parts: bool,
     /// The call makes no sense without a body.
     pub(crate) needs_body: bool,
+    /// A part that the path of this route spells out.
+    pub(crate) spelled_out: Option<(&'static str, &'static str)>,
 }
 
 /// Serves a call that needs a credential.
@@ -142,12 +144,12 @@ async fn fields<I: Input>(
     parts: &mut Parts,
     body: &[u8],
     facts: Facts,
-    faults: Vec<Fault>,
+    mut faults: Vec<Fault>,
 ) -> Outcome<I> {
     let form = I::FORM && is_form(&parts.headers);
     let given = Given {
         path: path_parts(parts, facts).await,
-        query: query_pairs(parts)?,
+        query: query_pairs(parts, &mut faults)?,
         body,
         form,
         faults,
@@ -172,6 +174,9 @@ fn is_form(headers: &HeaderMap) -> bool {
 
 /// The variable parts of the path, decoded; a part that is not UTF-8 is left out.
 async fn path_parts(parts: &mut Parts, facts: Facts) -> Vec<(String, String)> {
+    if let Some((name, value)) = facts.spelled_out {
+        return vec![(name.to_owned(), value.to_owned())];
+    }
     if !facts.has_parts {
         return Vec::new();
     }
@@ -182,11 +187,67 @@ async fn path_parts(parts: &mut Parts, facts: Facts) -> Vec<(String, String)> {
     found.iter().map(pair).collect()
 }
 
-fn query_pairs(parts: &Parts) -> Outcome<Vec<(String, String)>> {
-    if parts.uri.query().is_none_or(str::is_empty) {
+/// The parameters, decoded. One that is not UTF-8 is a fault: read with replacement
+/// characters it would be another value than the one that was sent.
+fn query_pairs(parts: &Parts, faults: &mut Vec<Fault>) -> Outcome<Vec<(String, String)>> {
+    let query = parts.uri.query().unwrap_or_default();
+    if query.is_empty() {
+        return Ok(Vec::new());
+    }
+    // The characters that separate parameters are ASCII, so none lies within another one.
+    if std::str::from_utf8(&percent_decoded(query)).is_err() {
+        faults.push(Fault::new("?", "The query must be UTF-8."));
         return Ok(Vec::new());
     }
     let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
     let unreadable = |_| app::Error::invalid("?", "The query cannot be read.");
     Ok(pairs.map_err(unreadable)?.0)
+}
+
+/// The bytes that a query stands for; a `%` without two digits stands for itself.
+fn percent_decoded(query: &str) -> Vec<u8> {
+    let digit = |byte: Option<&u8>| byte.and_then(|byte| char::from(*byte).to_digit(16));
+    let mut rest = query.as_bytes();
+    let mut decoded = Vec::with_capacity(rest.len());
+    while let Some((first, behind)) = rest.split_first() {
+        rest = behind;
+        match (first, digit(rest.first()), digit(rest.get(1))) {
+            (b'%', Some(high), Some(low)) => {
+                // Two hexadecimal digits are one byte.
+                decoded.push((high << 4 | low) as u8);
+                rest = &rest[2..];
+            }
+            _ => decoded.push(*first),
+        }
+    }
+    decoded
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+
+    use super::*;
+
+    #[test]
+    fn a_query_that_is_not_utf_8_is_a_fault() {
+        fn check(query: &str, expected: Option<&[(&str, &str)]>) {
+            let uri = format!("/x?{query}");
+            let (parts, ()) = Request::get(uri).body(()).unwrap().into_parts();
+            let mut faults = Vec::new();
+            let pairs = query_pairs(&parts, &mut faults).unwrap();
+            let pairs: Vec<_> = pairs
+                .iter()
+                .map(|(n, v)| (n.as_str(), v.as_str()))
+                .collect();
+            assert_eq!(faults.is_empty(), expected.is_some(), "{query}");
+            assert_eq!(pairs, expected.unwrap_or_default(), "{query}");
+        }
+        check("user_id=J%C3%BCrgen", Some(&[("user_id", "J\u{fc}rgen")]));
+        check("a=1&b=%2B+%", Some(&[("a", "1"), ("b", "+ %")]));
+        check("a=%zz", Some(&[("a", "%zz")]));
+        check("user_id=%ff", None);
+        check("user_id=%C3&limit=%BC", None);
+        check("%c3=1", None);
+    }
 }

@@ -49,7 +49,7 @@ problems! {
     InvalidCredentials = UNAUTHORIZED "invalid_credentials" "Wrong credentials",
     /// The credential lacks the scope of the call.
     InsufficientScope = FORBIDDEN "insufficient_scope" "Not allowed",
-    /// A key can only make keys with scopes that it has itself.
+    /// A key can only make and revoke keys whose scopes it has itself; it may always revoke itself.
     ScopeTooWide = FORBIDDEN "scope_too_wide" "Scope too wide",
     /// The session was opened without a code of an authenticator.
     StepUpRequired = FORBIDDEN "step_up_required" "Stronger session needed",

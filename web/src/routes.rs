@@ -39,6 +39,9 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/devices", devices::list, "List devices, newest first", &[])
         .call(GET, "/api/v1/devices/{device_id}", devices::show, "Look at a device", &[DeviceNotFound])
         .call(DELETE, "/api/v1/devices/{device_id}", devices::remove, "Remove a device and its key", &[DeviceNotFound])
+        // A device may be called "register" like any other.
+        .also_at(&GET, "/api/v1/devices/register", ("device_id", "register"), devices::show)
+        .also_at(&DELETE, "/api/v1/devices/register", ("device_id", "register"), devices::remove)
         .call(POST, "/api/v1/devices/{device_id}/confirm", verify::confirm, "Put a pending device in force", &[DeviceNotFound, DeviceNotPending])
         .call(POST, "/api/v1/devices/{device_id}/deactivate", devices::deactivate, "Deactivate a device for good", &[DeviceNotFound])
         .call(POST, "/api/v1/devices/{device_id}/resync", verify::resynchronise, "Re-align a device by two codes", &[DeviceNotFound])
@@ -66,7 +69,7 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/keys", keys::list, "List API keys", &[])
         .call(POST, "/api/v1/keys", keys::make, "Make an API key", &[ScopeTooWide])
         .call(POST, "/api/v1/signing-keys/rotate", sessions::rotate, "Take the next signing keys into use", &[SigningKeyTooYoung])
-        .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound])
+        .call(DELETE, "/api/v1/keys/{id}", keys::revoke, "Revoke an API key", &[KeyNotFound, ScopeTooWide])
 }
 
 /// The server's routes over an application. `random` fills a buffer with random bytes,

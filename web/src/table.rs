@@ -125,21 +125,63 @@ impl Table {
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let (input, facts) = facts::<I>(path);
-        let serve = move |State(front): State<Arc<Front>>, request: Request| {
-            endpoint::serve(front, request, facts, handler)
-        };
-        let filter = match method {
-            Method::POST => MethodFilter::POST,
-            Method::DELETE => MethodFilter::DELETE,
-            _ => MethodFilter::GET,
-        };
-        self.router = self.router.route(path, on(filter, serve));
+        self.router = routed(self.router, &method, path, facts, handler);
         self.operations.push(Operation {
             tag: self.tag,
             ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
         });
         self
     }
+
+    /// A call that is in the table already, at a path that another route has taken from
+    /// it: there the part of that name has that value. It is no operation of its own.
+    pub(crate) fn also_at<N, I, O, F, Fut>(
+        mut self,
+        method: &Method,
+        path: &'static str,
+        part: (&'static str, &'static str),
+        handler: F,
+    ) -> Self
+    where
+        N: Need,
+        I: Input,
+        O: Output + 'static,
+        F: Fn(Allowed<N>, I) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let facts = Facts {
+            has_parts: true,
+            needs_body: false,
+            spelled_out: Some(part),
+        };
+        self.router = routed(self.router, method, path, facts, handler);
+        self
+    }
+}
+
+fn routed<N, I, O, F, Fut>(
+    router: Router<Arc<Front>>,
+    method: &Method,
+    path: &'static str,
+    facts: Facts,
+    handler: F,
+) -> Router<Arc<Front>>
+where
+    N: Need,
+    I: Input,
+    O: Output + 'static,
+    F: Fn(Allowed<N>, I) -> Fut + Copy + Send + Sync + 'static,
+    Fut: Future<Output = Outcome<O>> + Send + 'static,
+{
+    let serve = move |State(front): State<Arc<Front>>, request: Request| {
+        endpoint::serve(front, request, facts, handler)
+    };
+    let filter = match *method {
+        Method::POST => MethodFilter::POST,
+        Method::DELETE => MethodFilter::DELETE,
+        _ => MethodFilter::GET,
+    };
+    router.route(path, on(filter, serve))
 }
 
 /// What an input asks for, and what follows for its route.
@@ -150,6 +192,7 @@ fn facts<I: Input>(path: &'static str) -> (Description, Facts) {
     let facts = Facts {
         has_parts: path.contains('{'),
         needs_body: input.needs_body(),
+        spelled_out: None,
     };
     (input, facts)
 }

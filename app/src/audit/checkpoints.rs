@@ -11,10 +11,18 @@ use vault::verify_signature;
 use super::claims::{By, Claims};
 use super::proof::{AuditOptions, Keys, Scope, prove, summary};
 use super::report::{AuditReport, Finding, FindingKind};
+use crate::context::Context;
+use crate::idempotency::{Kept, Reply, Turn};
 use crate::{App, Error};
 
 /// Checkpoints read at once.
 const SLICE: i64 = 100;
+/// Checkpoints of the last day before the newest one all stay; of an earlier day (UTC) the
+/// last one does, which vouches for all that the others vouched for.
+const ALL_STAY_MS: i64 = DAY_MS;
+const DAY_MS: i64 = 24 * 3_600_000;
+/// Checkpoints removed at once.
+const THINNED: i64 = 200;
 /// Times that another number is tried because another node took it.
 const TRIES: usize = 5;
 
@@ -60,6 +68,29 @@ fn bad(what: &str, id: i64, reason: &str) -> Finding {
     Finding::of_log(FindingKind::BadCheckpoint, text)
 }
 
+/// Before that time a checkpoint goes when a later one of its day stays. It depends on what
+/// is stored alone, so that whoever verifies comes to the same result.
+fn thinned_before(newest: &StoredCheckpoint) -> Time {
+    newest.at.plus_millis(-ALL_STAY_MS)
+}
+
+/// Tells gaps in the numbers that thinning out leaves from those that it does not.
+#[derive(Default)]
+struct Gaps {
+    thinned_before: Option<Time>,
+    last_day: Option<i64>,
+}
+
+impl Gaps {
+    /// Whether checkpoints right before this one may be missing: it is old enough, and the
+    /// first of its day.
+    fn explained_by(&mut self, stored: &StoredCheckpoint) -> bool {
+        let day = stored.at.millis().div_euclid(DAY_MS);
+        let is_first = self.last_day.replace(day) != Some(day);
+        is_first && self.thinned_before.is_some_and(|time| stored.at < time)
+    }
+}
+
 /// Checks the checkpoints of the database and gathers what they claim. Returns the
 /// number of the last one.
 pub(super) async fn check_stored(
@@ -68,6 +99,11 @@ pub(super) async fn check_stored(
     claims: &mut Claims,
     report: &mut AuditReport,
 ) -> Result<i64, StoreError> {
+    let newest = store.latest_checkpoint().await?;
+    let mut gaps = Gaps {
+        thinned_before: newest.as_ref().map(thinned_before),
+        ..Gaps::default()
+    };
     let mut expected = 1;
     loop {
         let page = store.checkpoints(expected - 1, SLICE).await?;
@@ -76,8 +112,10 @@ pub(super) async fn check_stored(
         }
         for stored in page {
             report.checkpoints += 1;
-            for missing in (expected..stored.id).take(10) {
-                report.add(bad("Checkpoint", missing, "is missing"));
+            if !gaps.explained_by(&stored) {
+                for missing in (expected..stored.id).take(10) {
+                    report.add(bad("Checkpoint", missing, "is missing"));
+                }
             }
             expected = stored.id + 1;
             match trusted.stored_heads(&stored) {
@@ -124,13 +162,26 @@ impl App {
     /// # Errors
     /// [`Error::AuditBroken`] when the log does not prove.
     pub async fn checkpoint(&self) -> Result<Checkpoint, Error> {
+        self.checkpoint_in(Turn::free(self)).await
+    }
+
+    /// The same at most once per idempotency key.
+    ///
+    /// # Errors
+    /// As [`App::checkpoint`].
+    pub async fn checkpoint_once(&self, context: &Context) -> Result<Reply<Checkpoint>, Error> {
+        self.once(context, move |turn| self.checkpoint_in(turn))
+            .await
+    }
+
+    async fn checkpoint_in(&self, turn: Turn<'_>) -> Result<Checkpoint, Error> {
         let mut memory = self.audit.0.lock().await;
         let known = match &*memory {
             Some(heads) => Some(heads.clone()),
             None => self.stored_heads().await?,
         };
         let heads = self.prove_news(known).await?;
-        let checkpoint = self.sign(&heads).await?;
+        let checkpoint = self.sign(&heads, turn).await?;
         *memory = Some(heads);
         Ok(checkpoint)
     }
@@ -143,6 +194,17 @@ impl App {
         let stored = self.store.latest_checkpoint().await?;
         let stored = stored.ok_or(Error::NoCheckpoint)?;
         Ok(serde_json::from_str(&stored.body)?)
+    }
+
+    /// Removes checkpoints of earlier days, all but the last one of each.
+    pub(crate) async fn thin_checkpoints(&self) -> Result<(), Error> {
+        let Some(newest) = self.store.latest_checkpoint().await? else {
+            return Ok(());
+        };
+        let mut batch = Batch::new();
+        batch.thin_checkpoints(thinned_before(&newest), THINNED);
+        self.store.commit(batch).await?;
+        Ok(())
     }
 
     /// Makes a checkpoint when there is news and the last one is old enough.
@@ -210,7 +272,11 @@ impl App {
         Err(Error::AuditBroken)
     }
 
-    async fn sign(&self, heads: &BTreeMap<ChainName, Head>) -> Result<Checkpoint, Error> {
+    async fn sign(
+        &self,
+        heads: &BTreeMap<ChainName, Head>,
+        turn: Turn<'_>,
+    ) -> Result<Checkpoint, Error> {
         let heads = heads.iter().map(|(name, head)| ChainHead {
             name: *name,
             head: *head,
@@ -227,11 +293,10 @@ impl App {
                 at: now,
                 body: serde_json::to_string(&checkpoint)?,
             });
-            match self.store.commit(batch).await {
-                Ok(_) => return Ok(checkpoint),
-                // Another node took the number.
-                Err(StoreError::Refused(_)) => {}
-                Err(error) => return Err(error.into()),
+            let kept = turn.commit(batch, now, &checkpoint, Kept::Plain).await?;
+            // Refused: another node took the number.
+            if kept.is_ok() {
+                return Ok(checkpoint);
             }
         }
         Err(Error::Busy)

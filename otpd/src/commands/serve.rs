@@ -1,5 +1,6 @@
 //! `otpd serve`: the server, from opening the database to the last answer.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -103,11 +104,23 @@ fn transport_settings(settings: &Settings) -> TransportSettings {
             key: tls.key.clone(),
         }),
         max_connections: server.max_connections,
+        max_connections_per_address: server.max_connections_per_address,
+        unlimited: unlimited(settings),
         header_timeout: server.header_timeout,
         body_timeout: server.body_timeout,
         idle_timeout: server.idle_timeout,
         drain_timeout: server.drain_timeout,
     }
+}
+
+/// Behind these addresses may be any number of clients: proxies on this machine, which nobody can
+/// reach from outside by a loopback address, and those that the settings trust.
+fn unlimited(settings: &Settings) -> Vec<(IpAddr, u8)> {
+    let networks = settings.server.trusted_proxies.iter();
+    let mut unlimited: Vec<_> = networks.map(|net| (net.address, net.prefix)).collect();
+    unlimited.push((IpAddr::V4(Ipv4Addr::LOCALHOST), 8));
+    unlimited.push((IpAddr::V6(Ipv6Addr::LOCALHOST), 128));
+    unlimited
 }
 
 /// The settings of the HTTP front.

@@ -97,6 +97,11 @@ fn server(r: &mut Reader, folder: &Path) -> Server {
         tls: tls(r, folder),
         trusted_proxies: trusted_proxies(r),
         max_connections: r.whole("server.max_connections", 1..=1_000_000, "connections"),
+        max_connections_per_address: r.whole(
+            "server.max_connections_per_address",
+            1..=1_000_000,
+            "connections",
+        ),
         header_timeout: seconds(r, "server.header_seconds", 1..=300),
         body_timeout: seconds(r, "server.body_seconds", 1..=300),
         idle_timeout: seconds(r, "server.idle_seconds", 1..=3_600),

@@ -85,6 +85,8 @@ pub struct Server {
     pub trusted_proxies: Vec<Network>,
     /// Connections open at the same time.
     pub max_connections: usize,
+    /// Of these, the most of one network address.
+    pub max_connections_per_address: usize,
     /// Time for the head of a request.
     pub header_timeout: Duration,
     /// Time for the body of a request.

@@ -369,3 +369,21 @@ async fn a_checkpoint_is_made_and_kept_for_export() {
     assert_eq!(second["public_key"], first.json(201)["public_key"]);
     assert_eq!(server.get(latest).await.json(200), second);
 }
+
+#[tokio::test]
+async fn a_checkpoint_is_safe_to_repeat() {
+    let server = Server::start(Engine::Sqlite).await;
+    server.device("phone", "alice").await;
+    let path = "/api/v1/audit/checkpoints";
+    let ask = async |key: &str| {
+        let call = server.post_raw(path, "").header("idempotency-key", key);
+        call.await
+    };
+    let first = ask("nightly-1").await;
+    let again = ask("nightly-1").await;
+    assert_eq!(again.header("idempotent-replayed"), Some("true"));
+    assert_eq!(again.json(201), first.json(201));
+    assert_eq!(first.header("idempotent-replayed"), None);
+    let other = ask("nightly-2").await.json(201);
+    assert_eq!(other["id"], 2);
+}

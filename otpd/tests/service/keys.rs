@@ -11,6 +11,8 @@ on_both_engines! {
     a_key_is_made_and_shown_once,
     a_key_is_listed_without_its_secret,
     a_key_makes_no_key_that_may_do_more,
+    a_key_makes_no_key_that_outlives_it,
+    a_key_revokes_no_key_that_may_do_more,
     a_revocation_is_final_and_may_be_repeated,
 }
 
@@ -107,6 +109,44 @@ async fn a_key_makes_no_key_that_may_do_more(engine: Engine) {
     let all = server.credential(&["admin"]).await;
     let body = json!({ "name": "x", "scopes": ["admin"] });
     server.post(KEYS, body).key(&all).await.data(201);
+}
+
+async fn a_key_makes_no_key_that_outlives_it(engine: Engine) {
+    let server = Server::start(engine).await;
+    let body = json!({ "name": "x", "scopes": ["admin"], "expires_in": 3600 });
+    let maker = server.post(KEYS, body).await.data(201);
+    let maker = text(&maker, "key").to_owned();
+    let make = async |expires_in: Option<u32>, maker: &str| {
+        let mut body = json!({ "name": "x", "scopes": ["admin"] });
+        if let Some(seconds) = expires_in {
+            body["expires_in"] = json!(seconds);
+        }
+        server.post(KEYS, body).key(maker).await
+    };
+    for expires_in in [None, Some(7200)] {
+        let refused = make(expires_in, &maker).await;
+        assert_eq!(refused.faults(), ["/expires_in"], "{expires_in:?}");
+    }
+    make(Some(1800), &maker).await.data(201);
+    let lasting = server.credential(&["admin"]).await;
+    make(None, &lasting).await.data(201);
+}
+
+async fn a_key_revokes_no_key_that_may_do_more(engine: Engine) {
+    let server = Server::start(engine).await;
+    let narrow = server.credential(&["keys:write", "otp:verify"]).await;
+    let revoke = async |scopes: &[&str], by: &str| {
+        let made = server.key(scopes).await;
+        let path = format!("{KEYS}/{}", text(&made, "id"));
+        server.delete(&path).key(by).await
+    };
+    for scopes in [&["admin"][..], &["otp:verify", "devices:read"]] {
+        let refused = revoke(scopes, &narrow).await;
+        refused.problem(403, "scope_too_wide");
+    }
+    revoke(&["otp:verify"], &narrow).await.json(200);
+    let all = server.credential(&["admin"]).await;
+    revoke(&["admin"], &all).await.json(200);
 }
 
 async fn a_revocation_is_final_and_may_be_repeated(engine: Engine) {

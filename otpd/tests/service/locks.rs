@@ -129,6 +129,7 @@ async fn each_lock_is_longer_than_the_one_before_up_to_a_quarter_of_an_hour() {
         server.advance(1);
         let seen = server.look("phone").await;
         assert_eq!(seen["locked_until"], Value::Null, "the lock is over");
+        assert_eq!(seen["needs_unlock"], false);
     }
     let data = server.verify(&device, &device.code(&server)).await;
     assert_eq!(
@@ -166,6 +167,9 @@ async fn the_fiftieth_failure_disables_until_somebody_opens() {
         assert_eq!(data["reason"], "locked");
         assert_eq!(data["retry_after"], Value::Null, "no time opens it");
         assert_eq!(data["attempts_remaining"], 0);
+        let seen = server.look("phone").await;
+        let told = (&seen["locked_until"], &seen["needs_unlock"]);
+        assert_eq!(told, (&Value::Null, &json!(true)));
         server.advance(40 * 86_400);
     }
 }

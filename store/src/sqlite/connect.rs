@@ -51,11 +51,6 @@ fn beside(database: &Path, ending: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
-/// Where the write-ahead log of a database is.
-pub(crate) fn wal_path(database: &Path) -> PathBuf {
-    beside(database, "-wal")
-}
-
 /// A file that only its owner can read.
 fn private(path: &Path, create: bool) -> std::io::Result<File> {
     let mut options = OpenOptions::new();

@@ -1,12 +1,13 @@
 //! The writer thread: attempts in batches, everything else in short slices between them.
 
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use domain::Time;
 use rusqlite::Connection;
+use rusqlite::hooks::Wal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{self, classify};
@@ -29,8 +30,9 @@ const LARGEST_BATCH: usize = 256;
 /// An attempt that has no answer by then is told that its outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
 const LONGEST_WORK: Duration = Duration::from_secs(10);
-/// The log is written back into the database file when it has grown past this.
-const LOG_BYTES: u64 = 16 << 20;
+/// The log is written back into the database file when it has grown by that many pages (64 MiB):
+/// a page of devices then costs one write, however often its devices were verified meanwhile.
+const LOG_PAGES: i32 = 16 * 1024;
 
 /// Work other than attempts.
 enum Work {
@@ -58,10 +60,17 @@ pub(crate) struct Writer {
 
 impl Writer {
     pub(crate) fn start(
-        connection: Connection,
+        mut connection: Connection,
         judge: Arc<dyn Judge>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
+        let log_pages = Arc::new(AtomicI32::new(0));
+        let seen = Arc::clone(&log_pages);
+        let note = move |_: &mut Wal, pages| {
+            seen.store(pages, Relaxed);
+            Ok(())
+        };
+        connection.wal_hook(Some(note)).map_err(classify)?;
         let shared = Arc::new(Shared {
             attempts: Queue::new(ATTEMPT_PLACES),
             work: Queue::new(WORK_PLACES),
@@ -69,16 +78,14 @@ impl Writer {
         let tail = begin_chain(&connection, judge.as_ref(), clock.as_ref())?;
         let (outbox, answers) = mpsc::unbounded_channel();
         tokio::spawn(deliver(answers));
-        let log = connection
-            .path()
-            .map(|path| connect::wal_path(path.as_ref()));
         let desk = Desk {
             shared: Arc::clone(&shared),
             judge,
             clock,
             tail,
             outbox,
-            log,
+            log_pages,
+            log: Log::default(),
         };
         let handle = std::thread::Builder::new()
             .name("writer".into())
@@ -191,7 +198,31 @@ struct Desk {
     clock: Arc<dyn Clock>,
     tail: Tail,
     outbox: Outbox,
-    log: Option<PathBuf>,
+    /// Pages in the log after the last commit.
+    log_pages: Arc<AtomicI32>,
+    log: Log,
+}
+
+/// How much of the write-ahead log has been written back. The size of its file does not tell: once
+/// written back, the log begins anew in a file that stays as large as it was.
+#[derive(Default)]
+struct Log {
+    written_back: i32,
+}
+
+impl Log {
+    /// Whether the log has grown enough since it was last written back, with that many pages in it
+    /// now. Readers may keep it from beginning anew; then only what has come since counts.
+    fn is_due(&mut self, pages: i32) -> bool {
+        if pages < self.written_back {
+            self.written_back = 0;
+        }
+        let is_due = pages - self.written_back > LOG_PAGES;
+        if is_due {
+            self.written_back = pages;
+        }
+        is_due
+    }
 }
 
 impl Desk {
@@ -281,13 +312,35 @@ impl Desk {
 
     /// Between commits, so that no answer waits for it: the log goes back into the
     /// database file once it is large.
-    fn write_back_log(&self, connection: &Connection) {
-        let size = self.log.as_ref().and_then(|path| path.metadata().ok());
-        if size.is_some_and(|log| log.len() > LOG_BYTES)
+    fn write_back_log(&mut self, connection: &Connection) {
+        if self.log.is_due(self.log_pages.load(Relaxed))
             && let Err(error) =
                 connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
         {
             tracing::warn!(%error, "the write-ahead log could not be written back");
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_log_is_written_back_once_for_each_growth() {
+        let mut log = Log::default();
+        let mut check = |pages: i32, expected: bool| {
+            assert_eq!(log.is_due(pages), expected, "{pages}");
+        };
+        check(LOG_PAGES, false);
+        check(LOG_PAGES + 1, true);
+        // A reader keeps it: it goes on from where it was.
+        check(LOG_PAGES + 64, false);
+        check(2 * LOG_PAGES + 2, true);
+        // It has begun anew.
+        check(64, false);
+        check(LOG_PAGES, false);
+        check(LOG_PAGES + 60, true);
+        check(60, false);
     }
 }

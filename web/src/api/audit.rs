@@ -6,7 +6,7 @@ use domain::checkpoint::Checkpoint;
 use domain::{Action, Time};
 
 use crate::allowed::{Allowed, AuditRead};
-use crate::answer::{Bare, Outcome};
+use crate::answer::{Bare, Fixed, Outcome};
 use crate::api::devices::USUAL_LIMIT;
 use crate::input::{
     ABOUT_CURSOR, DEVICE_FILTER, Field, Fields, Input, LIMIT, TIME, USER_FILTER, cursor, string,
@@ -66,8 +66,13 @@ pub(crate) async fn latest(call: Allowed<AuditRead>, (): ()) -> Outcome<Bare<Che
     Ok(Bare(call.app().latest_checkpoint().await?))
 }
 
-pub(crate) async fn checkpoint(call: Allowed<AuditRead>, (): ()) -> Outcome<Bare<Checkpoint, 201>> {
-    Ok(Bare(call.app().checkpoint().await?))
+pub(crate) async fn checkpoint(
+    call: Allowed<AuditRead>,
+    (): (),
+) -> Outcome<Fixed<Checkpoint, 201>> {
+    Ok(Fixed::reply(
+        call.app().checkpoint_once(&call.context).await?,
+    ))
 }
 
 impl Input for AuditQuery {

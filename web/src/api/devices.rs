@@ -179,7 +179,12 @@ impl Shape for DeviceView {
             member(
                 "locked_until",
                 nullable(time()),
-                "The end of the user's lock.",
+                "The end of the user's lock, when it has one.",
+            ),
+            member(
+                "needs_unlock",
+                flag(),
+                "The user is locked without an end: only `POST /api/v1/users/{user_id}/unlock` opens it.",
             ),
             member(
                 "failed_attempts",

@@ -12,7 +12,8 @@ use crate::schema;
 pub(crate) struct Text(String);
 
 pub(crate) async fn metrics(call: Allowed<MetricsRead>, (): ()) -> Outcome<Text> {
-    let text = call.app().metrics_text(call.front.stats.open())?;
+    let stats = &call.front.stats;
+    let text = call.app().metrics_text(stats.open(), stats.refused())?;
     Ok(Text(text))
 }
 

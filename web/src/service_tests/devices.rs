@@ -168,3 +168,33 @@ async fn a_policy_sets_digits_and_period() {
     let verified = service.verify("a", "123456").await;
     assert_eq!((verified.status, pointers(&verified)), (422, vec!["/otp"]));
 }
+
+#[tokio::test]
+async fn a_device_may_be_called_like_the_route_that_makes_it() {
+    let service = Service::start().await;
+    let path = "/api/v1/devices/register";
+    assert_eq!(service.get(path).await.body["code"], "device_not_found");
+    service.device("register").await;
+    let shown = service.get(path).await;
+    assert_eq!(shown.status, 200, "{}", shown.body);
+    assert_eq!(shown.body["data"]["device_id"], "register");
+    let removed = service.call(Method::DELETE, path, "").await;
+    assert_eq!(removed.status, 200, "{}", removed.body);
+    assert_eq!(service.get(path).await.body["code"], "device_not_found");
+    let other = service.call(Method::PUT, path, "").await;
+    assert_eq!(other.status, 405);
+    assert_eq!(header(&other, "allow"), Some("POST,GET,HEAD,DELETE"));
+}
+
+#[tokio::test]
+async fn a_parameter_that_is_not_utf_8_is_refused() {
+    let service = Service::start().await;
+    for query in ["user_id=%ff", "user_id=J%C3rgen&limit=1"] {
+        let answer = service.get(&format!("/api/v1/devices?{query}")).await;
+        assert_eq!(
+            (answer.status, pointers(&answer)),
+            (422, vec!["?"]),
+            "{query}"
+        );
+    }
+}

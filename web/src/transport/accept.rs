@@ -11,7 +11,7 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Bound, TransportStats, connection};
+use super::{Bound, TransportStats, connection, shares::Shares};
 
 /// The pause after a failed `accept`: long enough not to spin while file descriptors are short,
 /// short enough not to be noticed once they are back.
@@ -29,6 +29,10 @@ pub(super) async fn run(
     if let Some(tls) = &bound.tls {
         background.spawn(Arc::clone(tls).follow_files(bound.tls_check));
     }
+    let shares = Arc::new(Shares::new(
+        bound.settings.max_connections_per_address,
+        &bound.settings.unlimited,
+    ));
     let host = Arc::new(connection::Host::new(
         &bound.settings,
         bound.tls,
@@ -41,7 +45,12 @@ pub(super) async fn run(
         .max_connections
         .clamp(1, Semaphore::MAX_PERMITS);
     let slots = Arc::new(Semaphore::new(most));
-    accept_until(&shutdown, &bound.listener, slots, &host, &mut connections).await;
+    let doors = Doors {
+        listener: &bound.listener,
+        slots,
+        shares,
+    };
+    accept_until(&shutdown, doors, &host, &mut connections).await;
 
     // New connections are refused from here on.
     drop(bound.listener);
@@ -59,27 +68,38 @@ pub(super) async fn run(
     }
 }
 
+/// Where connections come in, and how many may.
+struct Doors<'a> {
+    listener: &'a TcpListener,
+    slots: Arc<Semaphore>,
+    shares: Arc<Shares>,
+}
+
 async fn accept_until(
     shutdown: &CancellationToken,
-    listener: &TcpListener,
-    slots: Arc<Semaphore>,
+    doors: Doors<'_>,
     host: &Arc<connection::Host>,
     connections: &mut JoinSet<()>,
 ) {
     let mut failing = false;
     while let Some((slot, accepted)) = shutdown
-        .run_until_cancelled(next(listener, &slots))
+        .run_until_cancelled(next(doors.listener, &doors.slots))
         .await
         .flatten()
     {
         match accepted {
             Ok((stream, peer)) => {
                 failing = false;
-                let host = Arc::clone(host);
-                connections.spawn(async move {
-                    connection::attend(stream, peer, host).await;
-                    drop(slot);
-                });
+                // Without its share the stream is dropped, which closes it.
+                if let Some(share) = doors.shares.take(peer.ip()) {
+                    let host = Arc::clone(host);
+                    connections.spawn(async move {
+                        connection::attend(stream, peer, host).await;
+                        drop((slot, share));
+                    });
+                } else {
+                    host.stats.count_refusal();
+                }
             }
             // The client gave up while it waited: its affair alone.
             Err(error) if of_one_client(&error) => {}

@@ -31,6 +31,10 @@ const PARTING: u64 = 2_000;
 /// The most bytes of an unread request that are swallowed before the connection is closed.
 const LINGER_BYTES: usize = 16 << 20;
 
+/// The most bytes of an unread body that the protocol is left to skip: a piece that comes along with
+/// the header, so that a small request keeps its connection when it is refused.
+const SMALL_REST: u64 = 4096;
+
 const NEVER: u64 = u64::MAX;
 
 /// The patience of the settings, in milliseconds.
@@ -81,6 +85,7 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     finishing: AtomicBool,
     body_unread: AtomicBool,
+    body_abandoned: AtomicBool,
     body_late: AtomicBool,
 }
 
@@ -103,6 +108,7 @@ impl Activity {
             multiplexed: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
+            body_abandoned: AtomicBool::new(false),
             body_late: AtomicBool::new(false),
         }
     }
@@ -116,15 +122,26 @@ impl Activity {
         self.in_flight.fetch_add(1, Relaxed);
         self.in_header.store(false, Relaxed);
         self.body_unread.store(false, Relaxed);
+        self.body_abandoned.store(false, Relaxed);
         if multiplexed {
             self.multiplexed.store(true, Relaxed);
         }
         InFlight(Arc::clone(self))
     }
 
-    /// A body was dropped before its end.
-    pub(super) fn body_left_unread(&self) {
+    /// A body was dropped before its end. `left` is what was still to come, in bytes, when that is
+    /// known.
+    pub(super) fn body_left_unread(&self, left: Option<u64>) {
         self.body_unread.store(true, Relaxed);
+        if left.is_none_or(|left| left > SMALL_REST) {
+            self.body_abandoned.store(true, Relaxed);
+        }
+    }
+
+    /// Whether more was left unread of the request in hand than the protocol skips by itself: the
+    /// connection ends with its answer.
+    pub(super) fn has_abandoned_body(&self) -> bool {
+        self.body_abandoned.load(Relaxed)
     }
 
     /// A body did not come in time.

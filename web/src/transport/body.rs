@@ -107,7 +107,7 @@ impl Body for TimedBody {
             Poll::Pending => self.poll_patience(cx).map(|()| {
                 self.wait = Wait::Over;
                 self.activity.body_came_late();
-                self.activity.body_left_unread();
+                self.activity.body_left_unread(None);
                 Some(Err(BodyError::Late))
             }),
         }
@@ -125,7 +125,8 @@ impl Body for TimedBody {
 impl Drop for TimedBody {
     fn drop(&mut self) {
         if !matches!(self.wait, Wait::Over) && !self.inner.is_end_stream() {
-            self.activity.body_left_unread();
+            let left = self.inner.size_hint().upper();
+            self.activity.body_left_unread(left);
         }
     }
 }

@@ -53,7 +53,7 @@ pub(super) struct Host {
     patience: Patience,
     handshake_timeout: Duration,
     body_timeout: Duration,
-    stats: Arc<TransportStats>,
+    pub(super) stats: Arc<TransportStats>,
 }
 
 impl Host {
@@ -250,7 +250,8 @@ fn answer(
         if !multiplexed && mine.has_late_body() {
             say_late(&mut response);
         }
-        if !multiplexed && response.status() == StatusCode::PAYLOAD_TOO_LARGE {
+        let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
+        if !multiplexed && (too_large || mine.has_abandoned_body()) {
             say_last(&mut response);
         }
         Ok(response.map(|inner| CountedBody {

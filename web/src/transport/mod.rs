@@ -3,6 +3,7 @@
 //! | file | says |
 //! |---|---|
 //! | `accept` | who gets in: the accept loop, the connection limit, the drain |
+//! | `shares` | how many connections each network address has |
 //! | `connection` | one connection from its first byte to its last |
 //! | `activity` | what a connection is waiting for, and until when it may |
 //! | `body` | request bodies that must arrive in time |
@@ -12,13 +13,14 @@ mod accept;
 mod activity;
 mod body;
 mod connection;
+mod shares;
 #[cfg(test)]
 mod tests;
 mod tls;
 
 use std::{
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     path::PathBuf,
     sync::{
         Arc,
@@ -47,6 +49,12 @@ pub struct TransportSettings {
     pub tls: Option<TlsFiles>,
     /// Connections served at the same time; further ones wait in the kernel's backlog.
     pub max_connections: usize,
+    /// Of these, the most that one network address has (on IPv6 one network of 64 bits); further
+    /// ones are closed at once.
+    pub max_connections_per_address: usize,
+    /// Networks without a limit of their own, an address and the length of its prefix in bits:
+    /// proxies, behind which all clients have one address.
+    pub unlimited: Vec<(IpAddr, u8)>,
     /// From the first byte of a request (or the opening of the connection) to the end of its headers.
     /// A TLS handshake gets the same, 10 seconds at most.
     pub header_timeout: Duration,
@@ -122,6 +130,7 @@ pub enum TransportError {
 pub struct TransportStats {
     open: AtomicU64,
     accepted: AtomicU64,
+    refused: AtomicU64,
     timed_out: AtomicU64,
     awaited_bodies: AtomicU64,
 }
@@ -137,6 +146,11 @@ impl TransportStats {
         self.accepted.load(Relaxed)
     }
 
+    /// Connections closed at once because their address had as many as it may have.
+    pub fn refused(&self) -> u64 {
+        self.refused.load(Relaxed)
+    }
+
     /// Clients given up because a handshake, a header, a body or the reading of an answer took too
     /// long. Idle connections that were closed do not count.
     pub fn timed_out(&self) -> u64 {
@@ -146,6 +160,10 @@ impl TransportStats {
     /// Requests whose body did not come along with their header, so that a timer had to be set.
     pub fn awaited_bodies(&self) -> u64 {
         self.awaited_bodies.load(Relaxed)
+    }
+
+    fn count_refusal(&self) {
+        self.refused.fetch_add(1, Relaxed);
     }
 
     fn count_timeout(&self) {

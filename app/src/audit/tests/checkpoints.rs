@@ -4,6 +4,7 @@ use domain::checkpoint::Checkpoint;
 
 use super::*;
 use crate::Error;
+use crate::audit::Finding;
 
 async fn with(world: &World, checkpoint: &Checkpoint) -> AuditReport {
     let options = AuditOptions {
@@ -184,4 +185,38 @@ async fn the_job_makes_one_when_there_is_news_and_the_last_is_old() {
     assert_eq!(latest().await, 3);
     world.app.checkpoint_when_news().await.unwrap();
     assert_eq!(latest().await, 3);
+}
+
+#[tokio::test]
+async fn of_each_day_that_is_over_the_last_checkpoint_stays() {
+    let world = World::new(28).await;
+    // Six a day; the tests begin at 08:00.
+    for number in 1..=18 {
+        world.record(verification(number, true)).await;
+        world.app.checkpoint().await.unwrap();
+        if number < 18 {
+            world.wait(DAY / 6);
+        }
+    }
+    let kept = async || {
+        let all = world.app.store.checkpoints(0, 100).await.unwrap();
+        all.iter().map(|c| c.id).collect::<Vec<_>>()
+    };
+    let newest = world.app.latest_checkpoint().await.unwrap();
+    // 08:00 to 20:00 are 1 to 4, the next day 5 to 10, then 11 to 16; the newest is 18.
+    let expected = [4, 10, 11, 12, 13, 14, 15, 16, 17, 18];
+    for _ in 0..2 {
+        world.app.thin_checkpoints().await.unwrap();
+        assert_eq!(kept().await, expected);
+        holds(&with(&world, &newest).await);
+    }
+    // A gap that this does not leave is found.
+    for id in [14, 11] {
+        let sql = format!("DELETE FROM checkpoints WHERE id = {id}");
+        world.intruder().execute_batch(&sql).unwrap();
+        let report = world.report().await;
+        let text = format!("Checkpoint {id} is missing.");
+        let named = |finding: &Finding| finding.text == text;
+        assert!(report.findings.iter().any(named), "{id}");
+    }
 }

@@ -28,6 +28,7 @@ fn the_defaults_are_as_documented() {
         tls: None,
         trusted_proxies: Vec::new(),
         max_connections: 4096,
+        max_connections_per_address: 256,
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(75),

@@ -234,6 +234,63 @@ async fn connections_over_the_limit_wait_until_one_closes() {
 }
 
 #[tokio::test]
+async fn one_address_gets_its_share_of_the_connections_alone() {
+    let settings = TransportSettings {
+        max_connections_per_address: 2,
+        ..patient()
+    };
+    let server = Server::start(settings.clone()).await;
+    let mut first = server.connect().await;
+    let mut second = server.connect().await;
+    assert_hello(&mut first).await;
+    assert_hello(&mut second).await;
+    let mut third = server.connect().await;
+    assert_eq!(rest(&mut third).await, "");
+    assert_eq!((server.stats.refused(), server.stats.open()), (1, 2));
+    drop(first);
+    until("it is counted out", || server.stats.open() == 1).await;
+    assert_hello(&mut server.connect().await).await;
+    server.stop().await;
+
+    let server = Server::start(TransportSettings {
+        unlimited: vec![("127.0.0.0".parse().unwrap(), 8)],
+        ..settings
+    })
+    .await;
+    let mut clients = Vec::new();
+    for _ in 0..4 {
+        clients.push(server.connect().await);
+        assert_hello(clients.last_mut().unwrap()).await;
+    }
+    assert_eq!(server.stats.refused(), 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn an_answer_before_a_large_body_says_that_it_is_the_last() {
+    for (framing, is_last) in [
+        ("Content-Length: 400000", true),
+        ("Transfer-Encoding: chunked", true),
+        ("Content-Length: 5", false),
+    ] {
+        let server = Server::start(patient()).await;
+        let mut client = server.connect().await;
+        let body = if is_last { "" } else { "12345" };
+        let head = format!("POST /early HTTP/1.1\r\nHost: test\r\n{framing}\r\n\r\n{body}");
+        send(&mut client, &head).await;
+        let answer = receive(&mut client).await;
+        let says_so = answer.contains("\r\nconnection: close\r\n");
+        assert_eq!(says_so, is_last, "{framing}: {answer}");
+        if is_last {
+            assert_eq!(rest(&mut client).await, "", "{framing}");
+        } else {
+            assert_hello(&mut client).await;
+        }
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn the_drain_finishes_requests_and_refuses_new_connections() {
     let server = Server::start(patient()).await;
     let mut busy = server.connect_held().await;

@@ -40,6 +40,8 @@ fn patient() -> TransportSettings {
         port: 0,
         tls: None,
         max_connections: 100,
+        max_connections_per_address: 100,
+        unlimited: Vec::new(),
         header_timeout: LONG,
         body_timeout: LONG,
         idle_timeout: LONG,
