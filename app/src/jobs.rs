@@ -42,6 +42,7 @@ impl App {
             ("refusals", self.record_refusals().await),
             ("kept answers", self.sweep_answers().await),
             ("pending devices", self.sweep_pending().await),
+            ("challenges", self.sweep_challenges().await),
             ("retention", self.cut_old_events().await.map(drop)),
             ("checkpoint", self.checkpoint_when_due().await),
         ];
@@ -82,6 +83,17 @@ impl App {
         let now = self.store.now().await?;
         let mut batch = Batch::new();
         batch.sweep_answers(now, SLICE * 10);
+        self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes challenges that have been over for a day: until then a spent code is told
+    /// from a wrong one, and a day's count is not forgotten.
+    async fn sweep_challenges(&self) -> Result<(), Error> {
+        const DAY_SECONDS: i64 = 86_400;
+        let before = self.store.now().await?.plus_seconds(-DAY_SECONDS);
+        let mut batch = Batch::new();
+        batch.sweep_challenges(before, SLICE * 10);
         self.store.commit(batch).await?;
         Ok(())
     }

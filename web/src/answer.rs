@@ -107,10 +107,7 @@ impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Success<T, STATU
             Reply::Replayed(data) => envelope(self.message, data)?,
         };
         *response.status_mut() = Self::STATUSES[0];
-        if self.replayed {
-            let yes = HeaderValue::from_static("true");
-            response.headers_mut().insert(IDEMPOTENT_REPLAYED, yes);
-        }
+        note(&mut response, self.replayed);
         Ok(response)
     }
 }
@@ -163,6 +160,58 @@ impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Bare<T, STATUS> 
         let mut response = json(&self.0)?;
         *response.status_mut() = Self::STATUSES[0];
         Ok(response)
+    }
+}
+
+/// An answer of an old service, without an envelope: made just now, or the kept one.
+pub(crate) struct Fixed<T, const STATUS: u16> {
+    data: Reply<T>,
+    replayed: bool,
+}
+
+impl<T, const STATUS: u16> Fixed<T, STATUS> {
+    /// An answer made just now, or the kept one.
+    pub(crate) fn reply(data: Reply<T>) -> Self {
+        Self {
+            replayed: matches!(data, Reply::Replayed(_)),
+            data,
+        }
+    }
+
+    /// The answer of a lane, which says itself whether it is the kept one.
+    pub(crate) fn of_lane(data: T, replayed: bool) -> Self {
+        let data = Reply::Fresh(data);
+        Self { data, replayed }
+    }
+}
+
+impl<T: Serialize + Shape + Send, const STATUS: u16> Output for Fixed<T, STATUS> {
+    const STATUSES: &'static [StatusCode] = status::<STATUS>();
+
+    fn schema() -> RefOr<Schema> {
+        T::reference()
+    }
+
+    fn shapes() -> Vec<(&'static str, Schema)> {
+        vec![(T::NAME, object(T::members()))]
+    }
+
+    fn into_response(self) -> Outcome<Response<Body>> {
+        let mut response = match &self.data {
+            Reply::Fresh(data) => json(data)?,
+            Reply::Replayed(data) => json(data)?,
+        };
+        *response.status_mut() = Self::STATUSES[0];
+        note(&mut response, self.replayed);
+        Ok(response)
+    }
+}
+
+/// Says of a kept answer that it is one.
+fn note(response: &mut Response<Body>, replayed: bool) {
+    if replayed {
+        let yes = HeaderValue::from_static("true");
+        response.headers_mut().insert(IDEMPOTENT_REPLAYED, yes);
     }
 }
 
@@ -231,6 +280,19 @@ mod tests {
         let kept = told(Made::<Sample>::reply("Well", Reply::Replayed(kept))).await;
         assert_eq!(kept, (201, Some("true".into()), text.into()));
         let lane = told(Done::new("Well", sample()).replayed(true)).await;
+        assert_eq!(lane.1.as_deref(), Some("true"));
+    }
+
+    #[tokio::test]
+    async fn an_old_service_has_no_envelope() {
+        let text = r#"{"valid":true}"#;
+        let sample = || Sample { valid: true };
+        let fresh = told(Fixed::<_, 201>::reply(Reply::Fresh(sample()))).await;
+        assert_eq!(fresh, (201, None, text.into()));
+        let kept = serde_json::value::to_raw_value(&sample()).unwrap();
+        let kept = told(Fixed::<Sample, 200>::reply(Reply::Replayed(kept))).await;
+        assert_eq!(kept, (200, Some("true".into()), text.into()));
+        let lane = told(Fixed::<_, 200>::of_lane(sample(), true)).await;
         assert_eq!(lane.1.as_deref(), Some("true"));
     }
 

@@ -239,8 +239,11 @@ fn problem_response(status: StatusCode, own: &[Problem]) -> Response {
     ) {
         builder = builder.header("Retry-After", seconds());
     }
-    // These two are kept for a repeated request, as a success is.
-    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+    // These two are kept for a repeated request, as a success is; and a kept success
+    // becomes "wrong code" when what proved it has been revoked since.
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT)
+        || own.contains(&Problem::InvalidOtp)
+    {
         builder = builder.header("Idempotent-Replayed", replayed());
     }
     builder.build()

@@ -30,12 +30,14 @@ fn settings() -> Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 1,
         pending: Duration::from_secs(1),
+        issued: Duration::from_secs(300),
         production: false,
         debug: false,
         address_failures_per_minute: 0,
         key_per_second: None,
         retention: None,
         checkpoint_interval: Duration::from_secs(1),
+        jwt: app::JwtRules::default(),
     }
 }
 

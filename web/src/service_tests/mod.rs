@@ -74,12 +74,14 @@ fn app_settings(debug: bool) -> app::Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 1000,
         pending: Duration::from_secs(3600),
+        issued: Duration::from_secs(300),
         production: false,
         debug,
         address_failures_per_minute: 5,
         key_per_second: None,
         retention: None,
         checkpoint_interval: Duration::from_secs(3600),
+        jwt: app::JwtRules::default(),
     }
 }
 
@@ -110,7 +112,7 @@ impl Service {
             ..app_settings(debug)
         };
         let key = Some(Zeroizing::new(KEY.to_owned()));
-        let app = App::start(app_settings, store, room, clock.clone(), key)
+        let app = App::start(app_settings, store, room, clock.clone(), key, None)
             .await
             .unwrap();
         let app = Arc::new(app);
