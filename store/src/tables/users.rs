@@ -103,8 +103,8 @@ impl Batch {
     }
 
     /// Goes on only when the user has no device in force that was made at that door.
+    /// The guard of a user who was there before must be locked.
     pub fn require_none_of_door(&mut self, user: UserId, door: &str) {
-        self.lock(user);
         let refusal = Refusal::DoorTaken;
         let params = params![user.0, door];
         self.step(HAS_NONE_OF_DOOR, params, Expect::One(refusal));
