@@ -7,14 +7,18 @@ mod devices;
 mod error;
 mod health;
 mod idempotency;
+mod issued;
 mod jobs;
 mod judge;
+mod jwt;
 mod keys;
 mod limits;
 pub mod mail;
 mod metrics;
 mod page;
+mod passes;
 mod people;
+mod recovery;
 mod refusals;
 mod registration;
 mod room;
@@ -24,12 +28,15 @@ mod settings;
 mod signing;
 mod stats;
 mod tokens;
+mod two_factor;
+mod user_otp;
 mod users;
 mod verify;
 
 use std::sync::Arc;
 
 use store::{Clock, Store, StoreError};
+use vault::SharedSecret;
 use zeroize::Zeroizing;
 
 pub use caller::{Caller, Freshness};
@@ -38,23 +45,28 @@ pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
+pub use issued::{IssuedCode, IssuedVerified};
 pub use keys::{FirstKey, KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
 pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
+pub use passes::{MadePass, NewPass};
 pub use people::{
     AccountView, Erased, PeopleQuery, PersonDetail, PersonExport, PersonView, SessionView,
     WaitingView,
 };
+pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText};
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};
-pub use settings::Settings;
+pub use settings::{JwtRules, Settings};
 pub use signing::JWKS_MAX_AGE;
 pub use stats::{
     Bucket, BucketStats, DeviceTotals, Emails, Logins, Stats, StatsQuery, TotalsView, Verifications,
 };
 pub use tokens::Wanted;
+pub use two_factor::TwoFactor;
+pub use user_otp::{OtpDeactivated, OtpEnabled, OtpStanding, OtpVerified};
 pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};
 
@@ -75,6 +87,8 @@ pub struct App {
     keys: KeyMemory,
     /// Keyed hash of `API_KEY` and the caller behind it.
     environment_key: Option<([u8; 32], Arc<Caller>)>,
+    /// What `SECRET_KEY` holds: with it other services sign their tokens.
+    shared_secret: Option<SharedSecret>,
     running: Running,
     limits: Limits,
     refusals: Refusals,
@@ -85,7 +99,7 @@ pub struct App {
 
 impl App {
     /// Starts the lanes over an opened store and its keys. `environment_key` is what
-    /// `API_KEY` holds, if anything.
+    /// `API_KEY` holds, if anything, `shared_secret` what `SECRET_KEY` holds.
     ///
     /// # Errors
     /// When the lanes cannot begin their chains.
@@ -95,12 +109,14 @@ impl App {
         room: Room,
         clock: Arc<dyn Clock>,
         environment_key: Option<Zeroizing<String>>,
+        shared_secret: Option<SharedSecret>,
     ) -> Result<Self, StoreError> {
         let mut app = Self::reading(settings, store, room, clock);
         app.environment_key = environment_key.map(|text| {
             let hash = app.room.root.hash_api_key(&text);
             (hash, Arc::new(Caller::Environment))
         });
+        app.shared_secret = shared_secret;
         let judge = Judge {
             room: Arc::clone(&app.room),
             policies: app.settings.policies.clone(),
@@ -120,6 +136,7 @@ impl App {
             clock,
             keys: KeyMemory::default(),
             environment_key: None,
+            shared_secret: None,
             running: Running::default(),
             refusals: Refusals::default(),
             metrics: Arc::new(Metrics::new()),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::Policies;
+use domain::{Policies, Scopes};
 
 use crate::mail::MailSettings;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_devices_per_user: i64,
     /// How long a device waits for its first code.
     pub pending: Duration,
+    /// How long an issued code lives.
+    pub issued: Duration,
     /// The stricter rules hold.
     pub production: bool,
     /// Causes may be shown, test codes may be read (never in production).
@@ -37,6 +39,19 @@ pub struct Settings {
     pub checkpoint_interval: Duration,
     /// Mail, and the codes that go by it.
     pub mail: MailSettings,
+    /// What tokens of other services must say, where they are accepted.
+    pub jwt: JwtRules,
+}
+
+/// What a token of another service must say, and what it can allow at most.
+#[derive(Clone, Debug, Default)]
+pub struct JwtRules {
+    /// The audience that it must name.
+    pub audience: String,
+    /// The most that it can allow.
+    pub scopes: Scopes,
+    /// What one without scopes allows.
+    pub default_scopes: Scopes,
 }
 
 impl Settings {

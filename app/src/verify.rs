@@ -71,15 +71,8 @@ impl App {
         code: Typed,
         wanted: Option<&Wanted>,
     ) -> Result<Verification, Error> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a duration for the metrics: no rule depends on it"
-        )]
-        let begun = tokio::time::Instant::now();
-        let ask = Ask::Verify(code);
-        let answer = self.ask(context, device.clone(), ask).await?;
-        self.metrics
-            .verification(&answer, begun.elapsed().as_secs_f64());
+        let (subject, ask) = (Subject::Device(device.clone()), Ask::Verify(code));
+        let answer = self.judged(context, subject, ask).await?;
         let mut found = verification(&answer, "/otp")?;
         if found.valid && wanted.is_some() {
             // Removed in between: then there is nobody to vouch for any more.
@@ -162,6 +155,24 @@ impl App {
         self.submit(context, Subject::Device(device), ask).await
     }
 
+    /// Sends an attempt that is a verification through its lane, and measures it.
+    pub(crate) async fn judged(
+        &self,
+        context: &Context,
+        subject: Subject,
+        ask: Ask,
+    ) -> Result<Answer, Error> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a duration for the metrics: no rule depends on it"
+        )]
+        let begun = tokio::time::Instant::now();
+        let answer = self.submit(context, subject, ask).await?;
+        self.metrics
+            .verification(&answer, begun.elapsed().as_secs_f64());
+        Ok(answer)
+    }
+
     /// Sends an attempt through its lane.
     pub(crate) async fn submit(
         &self,
@@ -205,10 +216,24 @@ fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
 
 /// The word of the contract, `None` for a success.
 fn reason(answer: &Answer, pointer: &str) -> Result<Option<&'static str>, Error> {
-    word(&answer.verdict, pointer).map_err(|error| match answer.replayed {
+    word(&answer.verdict, pointer).map_err(|error| told(answer, error))
+}
+
+/// The error as an answer, which may be the kept one.
+pub(crate) fn told(answer: &Answer, error: Error) -> Error {
+    match answer.replayed {
         true => Error::Replayed(Box::new(error)),
         false => error,
-    })
+    }
+}
+
+/// That nothing is judged now, where the contract calls it an error.
+pub(crate) fn locked(answer: &Answer) -> Error {
+    let seconds = retry_after(answer).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    let locked = Error::Locked {
+        retry_after: seconds,
+    };
+    told(answer, locked)
 }
 
 fn word(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error> {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use app::mail::{Login, MailSettings, SmtpServer};
 use app::{App, Room, RoomError};
 use store::{Access, Clock, Store, Target};
-use vault::{KeyVersion, MasterSecret, Random};
+use vault::{KeyVersion, MasterSecret, Random, SharedSecret};
 use zeroize::Zeroizing;
 
 use crate::config::settings::Settings;
@@ -22,7 +22,7 @@ pub enum WiringError {
     /// The keys.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// The master secret.
+    /// The master secret, or the one that is shared with other services.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),
     /// An existing database without its master secret, or a new one that may not get
@@ -85,6 +85,7 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         issuer: settings.codes.issuer.clone(),
         max_devices_per_user: i64::from(settings.codes.max_devices_per_user),
         pending: settings.codes.pending,
+        issued: settings.codes.issued,
         production: settings.environment.is_production(),
         debug: settings.debug,
         address_failures_per_minute: settings.limits.address_failures_per_minute,
@@ -98,6 +99,11 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         signing_key_age: settings.tokens.rotation,
         checkpoint_interval: settings.audit.checkpoint_interval,
         mail: mail_settings(settings),
+        jwt: app::JwtRules {
+            audience: settings.jwt.audience.clone(),
+            scopes: settings.jwt.scopes,
+            default_scopes: settings.jwt.default_scopes,
+        },
     }
 }
 
@@ -258,6 +264,8 @@ pub async fn start(
 ) -> Result<App, WiringError> {
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
+    let secret = settings.jwt.secret_key.as_ref();
+    let secret = secret.map(|secret| SharedSecret::new(secret.expose().as_bytes()));
     let clock = Arc::clone(&around.clock);
     let app = App::start(
         app_settings(settings),
@@ -265,6 +273,7 @@ pub async fn start(
         opened.room,
         clock,
         key,
+        secret.transpose()?,
     )
     .await?;
     if let Some(version) = opened.new_version {

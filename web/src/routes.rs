@@ -8,13 +8,16 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, people, sessions, stats, users, verify};
+use crate::api::{
+    audit, devices, health, issued, keys, metrics, passes, people, recovery, sessions, stats,
+    two_factor, user_otp, users, verify,
+};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
-    NotATestDevice, ScopeTooWide, SigningKeyTooYoung, TooManyDevices, Unauthenticated,
-    UserNotFound,
+    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, InvalidOtp, KeyNotFound, Locked,
+    NoActiveDevice, NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide,
+    SigningKeyTooYoung, TooManyDevices, TwoFactorNotEnabled, Unauthenticated, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -51,12 +54,23 @@ fn table(test_codes: bool) -> Table {
         .only_if(test_codes, |table| {
             table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
         })
+        .tag("A user's own OTP")
+        .call(POST, "/otp/enable", user_otp::enable, "Make an authenticator for a user", &[OtpEnabled, TooManyDevices])
+        .call(POST, "/otp/verify", user_otp::verify, "Verify a code of any authenticator of a user", &[NoActiveDevice])
+        .call(POST, "/otp/deactivate", user_otp::deactivate, "Deactivate the authenticator that was made here", &[NoActiveDevice])
+        .tag("Codes for sister services")
+        .call(POST, "/generate", issued::generate, "Issue a code for a user", &[TwoFactorNotEnabled])
+        .call(POST, "/verify", issued::verify, "Verify an issued code, or an authenticator's", &[OtpSpent, InvalidOtp, UserNotFound, TwoFactorNotEnabled, Locked])
         .tag("Users")
         .call(GET, "/api/v1/users", people::list_all, "List users, newest first", &[])
         .call(GET, "/api/v1/users/{user_id}", people::show, "Look at a user", &[UserNotFound])
+        .call(GET, "/api/v1/users/{user_id}/2fa", two_factor::show, "Whether a user has a second factor, and which", &[])
         .call(GET, "/api/v1/users/{user_id}/export", people::export, "Hand out all that is stored about a user", &[UserNotFound])
         .call(DELETE, "/api/v1/users/{user_id}", people::erase, "Erase a user; the audit log goes on proving", &[UserNotFound])
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
+        .call(POST, "/api/v1/users/{user_id}/recovery-codes", recovery::renew, "Make a fresh set of recovery codes", &[UserNotFound])
+        .call(POST, "/api/v1/users/{user_id}/pass", passes::make, "Make a pass for someone who lost the phone", &[UserNotFound])
+        .call(POST, "/api/v1/recovery/verify", recovery::verify, "Verify a recovery code or a pass", &[UserNotFound, Locked])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])

@@ -74,6 +74,7 @@ fn app_settings(debug: bool) -> app::Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 1000,
         pending: Duration::from_secs(3600),
+        issued: Duration::from_secs(300),
         production: false,
         debug,
         address_failures_per_minute: 5,
@@ -84,6 +85,7 @@ fn app_settings(debug: bool) -> app::Settings {
         signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
+        jwt: app::JwtRules::default(),
     }
 }
 
@@ -114,7 +116,7 @@ impl Service {
             ..app_settings(debug)
         };
         let key = Some(Zeroizing::new(KEY.to_owned()));
-        let app = App::start(app_settings, store, room, clock.clone(), key)
+        let app = App::start(app_settings, store, room, clock.clone(), key, None)
             .await
             .unwrap();
         let app = Arc::new(app);
