@@ -8,6 +8,7 @@ use store::{Answer, Batch, NewChallenge};
 
 use crate::context::Context;
 use crate::idempotency::{Kept, Reply};
+use crate::tokens::Wanted;
 use crate::verify::{key_unavailable, locked, told};
 use crate::{App, Error};
 
@@ -23,10 +24,13 @@ pub struct IssuedCode {
 }
 
 /// That a code was right.
-#[derive(Clone, Copy, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize)]
 pub struct IssuedVerified {
     /// Always true.
     pub success: bool,
+    /// The proof for another service, when one was asked for and the code was right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<String>,
     /// Present and true when this is the kept answer of an earlier request.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
@@ -104,13 +108,16 @@ impl App {
         context: &Context,
         user: UserName,
         code: Code,
+        wanted: Option<&Wanted>,
     ) -> Result<IssuedVerified, Error> {
-        let subject = Subject::User(user);
-        let answer = self.judged(context, subject, Ask::IssuedOrAuthenticator(code));
-        let answer = answer.await?;
+        let ask = Ask::IssuedOrAuthenticator(code);
+        let answer = self
+            .judged(context, Subject::User(user.clone()), ask)
+            .await?;
         verified(&answer)?;
         Ok(IssuedVerified {
             success: true,
+            assertion: self.vouch(context, wanted, &user, (&ask, &answer)).await?,
             replayed: answer.replayed,
         })
     }

@@ -9,6 +9,7 @@ use store::{Answer, Batch};
 
 use crate::context::Context;
 use crate::idempotency::{Kept, Reply};
+use crate::tokens::Wanted;
 use crate::verify::{locked, told};
 use crate::{App, Error};
 
@@ -44,6 +45,9 @@ pub struct RecoveryVerified {
     /// What is said of it.
     #[serde(flatten)]
     pub standing: RecoveryStanding,
+    /// The proof for another service, when one was asked for and the code was right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<String>,
     /// Present and true when this is the kept answer of an earlier request.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
@@ -139,11 +143,15 @@ impl App {
         context: &Context,
         user: UserName,
         text: &SpokenText,
+        wanted: Option<&Wanted>,
     ) -> Result<RecoveryVerified, Error> {
         let ask = Ask::Spoken(self.spoken(text));
-        let answer = self.judged(context, Subject::User(user), ask).await?;
+        let answer = self
+            .judged(context, Subject::User(user.clone()), ask)
+            .await?;
         Ok(RecoveryVerified {
             standing: standing(&answer)?,
+            assertion: self.vouch(context, wanted, &user, (&ask, &answer)).await?,
             replayed: answer.replayed,
         })
     }
@@ -177,7 +185,11 @@ mod tests {
     #[test]
     fn an_answer_has_the_members_of_the_contract() {
         fn check(standing: RecoveryStanding, replayed: bool, expected: &str) {
-            let answer = RecoveryVerified { standing, replayed };
+            let answer = RecoveryVerified {
+                standing,
+                assertion: None,
+                replayed,
+            };
             assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
         }
         let verified = RecoveryStanding::Verified { remaining: 9 };

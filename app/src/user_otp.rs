@@ -12,6 +12,7 @@ use crate::context::Context;
 use crate::devices::{TRIES, about};
 use crate::idempotency::{Kept, Reply};
 use crate::registration::{Registered, Registration};
+use crate::tokens::Wanted;
 use crate::verify::{key_unavailable, retry_after, told};
 use crate::{App, Error};
 
@@ -59,6 +60,9 @@ pub struct OtpVerified {
     /// What is said of it.
     #[serde(flatten)]
     pub standing: OtpStanding,
+    /// The proof for another service, when one was asked for and the code was right.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub assertion: Option<String>,
     /// Present and true when this is the kept answer of an earlier request.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub replayed: bool,
@@ -138,12 +142,13 @@ impl App {
         context: &Context,
         user: UserName,
         code: Code,
+        wanted: Option<&Wanted>,
     ) -> Result<OtpVerified, Error> {
-        let subject = Subject::User(user);
-        let answer = self.judged(context, subject, Ask::Authenticator(code));
-        let answer = answer.await?;
+        let (subject, ask) = (Subject::User(user.clone()), Ask::Authenticator(code));
+        let answer = self.judged(context, subject, ask).await?;
         Ok(OtpVerified {
             standing: standing(&answer)?,
+            assertion: self.vouch(context, wanted, &user, (&ask, &answer)).await?,
             replayed: answer.replayed,
         })
     }
@@ -203,7 +208,11 @@ mod tests {
     #[test]
     fn an_answer_has_the_members_of_the_contract() {
         fn check(standing: OtpStanding, replayed: bool, expected: &str) {
-            let answer = OtpVerified { standing, replayed };
+            let answer = OtpVerified {
+                standing,
+                assertion: None,
+                replayed,
+            };
             assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
         }
         check(OtpStanding::Verified, false, r#"{"status":"verified"}"#);

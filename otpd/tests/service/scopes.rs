@@ -67,6 +67,21 @@ const ROUTES: &[(&str, &str, Option<Scope>)] = &[
         "/api/v1/users/{user_id}/unlock",
         Some(Scope::UsersWrite),
     ),
+    ("GET", "/api/v1/users", Some(Scope::UsersRead)),
+    ("GET", "/api/v1/users/{user_id}", Some(Scope::UsersRead)),
+    ("DELETE", "/api/v1/users/{user_id}", Some(Scope::UsersWrite)),
+    (
+        "GET",
+        "/api/v1/users/{user_id}/export",
+        Some(Scope::UsersWrite),
+    ),
+    ("POST", "/auth/introspect", Some(Scope::OtpVerify)),
+    ("GET", "/.well-known/jwks.json", None),
+    (
+        "POST",
+        "/api/v1/signing-keys/rotate",
+        Some(Scope::KeysWrite),
+    ),
     ("GET", "/api/v1/users/{user_id}/2fa", Some(Scope::UsersRead)),
     (
         "POST",
@@ -82,6 +97,22 @@ const ROUTES: &[(&str, &str, Option<Scope>)] = &[
     ("GET", "/api/v1/keys", Some(Scope::KeysWrite)),
     ("POST", "/api/v1/keys", Some(Scope::KeysWrite)),
     ("DELETE", "/api/v1/keys/{id}", Some(Scope::KeysWrite)),
+];
+
+/// Calls for people: they look at no credential of a service, and each asks for a proof
+/// of its own (the tests of accounts and emailed codes say which).
+const PEOPLE: &[&str] = &[
+    "/signup",
+    "/qrcode/{username}",
+    "/login",
+    "/login-2fa",
+    "/enable-mfa",
+    "/enable-mfa/confirm",
+    "/disable-mfa",
+    "/recovery-codes",
+    "/auth/logout",
+    "/auth/request-otp",
+    "/auth/verify-otp",
 ];
 
 fn call<'a>(server: &'a Server, method: &'static str, path: &str) -> Call<'a> {
@@ -115,7 +146,11 @@ async fn the_table_above_is_the_document() {
         .iter()
         .map(|(method, path, _)| ((*method).to_owned(), (*path).to_owned()))
         .collect();
-    for route in documented.keys() {
+    for (route, operation) in &documented {
+        if PEOPLE.contains(&route.1.as_str()) {
+            assert_eq!(operation["security"], Value::Null, "{route:?}");
+            continue;
+        }
         assert!(ours.contains(route), "{route:?} is tested with no scope");
     }
     for ((method, path), (_, _, scope)) in ours.into_iter().zip(ROUTES) {
@@ -135,6 +170,23 @@ async fn the_table_above_is_the_document() {
             assert!(
                 operation["responses"].get(status).is_some(),
                 "{path} {status}"
+            );
+        }
+    }
+}
+
+/// An API key is no proof of a person: nothing is opened by it.
+#[tokio::test]
+async fn an_api_key_opens_nothing_that_is_for_people() {
+    let server = Server::start(Engine::Sqlite).await;
+    let document = serde_json::to_value(web::openapi()).unwrap();
+    for (_, path) in documented(&document).keys() {
+        if PEOPLE.contains(&path.as_str()) {
+            let answer = call(&server, "POST", path).await;
+            assert!(
+                (400..500).contains(&answer.status),
+                "{path}: {}",
+                answer.status
             );
         }
     }

@@ -1,12 +1,12 @@
 //! Codes for sister services: issue one, verify one.
 
-use app::{Code, IssuedCode, IssuedVerified};
+use app::{Code, IssuedCode, IssuedVerified, Wanted};
 use domain::UserName;
 
 use crate::allowed::{Allowed, CodesIssue, InBatch, OtpVerify};
 use crate::answer::{Fixed, Outcome};
-use crate::api::user_otp::replayed;
-use crate::input::{CODE_6, Fields, Input, USER_NAME};
+use crate::api::user_otp::{assertion, replayed};
+use crate::input::{ASSERTION, CODE_6, Fields, Input, USER_NAME};
 use crate::schema::{Member, Shape, constant, member, pattern, time};
 
 /// The user for whom a code is issued.
@@ -21,14 +21,18 @@ pub(crate) async fn generate(
 }
 
 /// A code of a user named in the body.
-pub(crate) struct Presented(UserName, Code);
+pub(crate) struct Presented(UserName, Code, Option<Wanted>);
 
 pub(crate) async fn verify(
     call: Allowed<InBatch<OtpVerify>>,
-    Presented(user, code): Presented,
+    Presented(user, code, wanted): Presented,
 ) -> Outcome<Fixed<IssuedVerified, 200>> {
-    let found = call.app().verify_issued(&call.context, user, code).await?;
-    Ok(Fixed::of_lane(found, found.replayed))
+    let found = call
+        .app()
+        .verify_issued(&call.context, user, code, wanted.as_ref());
+    let found = found.await?;
+    let replayed = found.replayed;
+    Ok(Fixed::of_lane(found, replayed))
 }
 
 impl Input for ToIssue {
@@ -41,7 +45,8 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("username", &USER_NAME);
         let code = fields.required("otp_code", &CODE_6);
-        Some(Self(user?, code?))
+        let wanted = fields.optional("assertion", &ASSERTION);
+        Some(Self(user?, code?, wanted))
     }
 }
 
@@ -62,6 +67,10 @@ impl Shape for IssuedVerified {
 
     fn members() -> Vec<Member> {
         let about = "The code was right, and is spent now.";
-        vec![member("success", constant(true), about), replayed()]
+        vec![
+            member("success", constant(true), about),
+            assertion(),
+            replayed(),
+        ]
     }
 }

@@ -1,11 +1,11 @@
 //! Recovery codes: make a fresh set, verify one (or a pass).
 
-use app::{RecoveryCodes, RecoveryVerified, SpokenText};
+use app::{RecoveryCodes, RecoveryVerified, SpokenText, Wanted};
 
 use crate::allowed::{Allowed, InBatch, OtpVerify, UsersWrite};
 use crate::answer::{Fixed, Made, Outcome};
-use crate::api::user_otp::replayed;
-use crate::input::{Field, Fields, Input, USER_ID, User, string};
+use crate::api::user_otp::{assertion, replayed};
+use crate::input::{ASSERTION, Field, Fields, Input, USER_ID, User, string};
 use crate::schema::{Member, Shape, integer, list, maybe, member, text, text_of, words};
 
 /// Longer ones are refused: 16 characters, and what people put between them.
@@ -36,13 +36,15 @@ pub(crate) async fn renew(
 }
 
 /// A recovery code or a pass of a user named in the body.
-pub(crate) struct Presented(User, SpokenText);
+pub(crate) struct Presented(User, SpokenText, Option<Wanted>);
 
 pub(crate) async fn verify(
     call: Allowed<InBatch<OtpVerify>>,
-    Presented(user, code): Presented,
+    Presented(user, code, wanted): Presented,
 ) -> Outcome<Fixed<RecoveryVerified, 200>> {
-    let found = call.app().verify_recovery(&call.context, user.name, &code);
+    let found = call
+        .app()
+        .verify_recovery(&call.context, user.name, &code, wanted.as_ref());
     let found = found.await?;
     let replayed = found.replayed;
     Ok(Fixed::of_lane(found, replayed))
@@ -58,7 +60,8 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("user_id", &USER_ID);
         let code = fields.required("code", &CODE);
-        Some(Self(user?, code?))
+        let wanted = fields.optional("assertion", &ASSERTION);
+        Some(Self(user?, code?, wanted))
     }
 }
 
@@ -87,6 +90,7 @@ impl Shape for RecoveryVerified {
         vec![
             member("status", words(["verified", "rejected"]), about),
             maybe("remaining", integer(), left),
+            assertion(),
             replayed(),
         ]
     }

@@ -1,11 +1,11 @@
 //! A user's own OTP, as the clients of the old provider know it: enable, verify, deactivate.
 
-use app::{Code, OtpDeactivated, OtpEnabled, OtpVerified};
+use app::{Code, OtpDeactivated, OtpEnabled, OtpVerified, Wanted};
 
 use crate::allowed::{Allowed, DevicesWrite, InBatch, OtpVerify};
 use crate::answer::{Fixed, Outcome};
 use crate::api::devices::user;
-use crate::input::{CODE_6, Fields, Input, USER_ID, User};
+use crate::input::{ASSERTION, CODE_6, Fields, Input, USER_ID, User};
 use crate::schema::{Member, Shape, constant, integer, maybe, member, nullable, text, time, words};
 
 /// The user whose OTP is enabled.
@@ -22,13 +22,15 @@ pub(crate) async fn enable(
 }
 
 /// A code of a user named in the body.
-pub(crate) struct Presented(User, Code);
+pub(crate) struct Presented(User, Code, Option<Wanted>);
 
 pub(crate) async fn verify(
     call: Allowed<InBatch<OtpVerify>>,
-    Presented(user, code): Presented,
+    Presented(user, code, wanted): Presented,
 ) -> Outcome<Fixed<OtpVerified, 200>> {
-    let found = call.app().verify_otp(&call.context, user.name, code);
+    let found = call
+        .app()
+        .verify_otp(&call.context, user.name, code, wanted.as_ref());
     let found = found.await?;
     let replayed = found.replayed;
     Ok(Fixed::of_lane(found, replayed))
@@ -55,7 +57,8 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("user_id", &USER_ID);
         let code = fields.required("otp_code", &CODE_6);
-        Some(Self(user?, code?))
+        let wanted = fields.optional("assertion", &ASSERTION);
+        Some(Self(user?, code?, wanted))
     }
 }
 
@@ -86,6 +89,11 @@ impl Shape for OtpEnabled {
     }
 }
 
+/// The assertion beside the answer of a door without an envelope.
+pub(crate) fn assertion() -> Member {
+    maybe("assertion", text(), "The signed assertion, when asked for.")
+}
+
 /// That an answer is the kept one.
 pub(crate) fn replayed() -> Member {
     let about = "This is the kept answer of an earlier request.";
@@ -102,6 +110,7 @@ impl Shape for OtpVerified {
         vec![
             member("status", words, about),
             maybe("retry_after", nullable(integer()), wait),
+            assertion(),
             replayed(),
         ]
     }
