@@ -38,7 +38,7 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 9] = [
+const TOOLS: [Tool; 11] = [
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
@@ -73,6 +73,16 @@ const TOOLS: [Tool; 9] = [
         name: "PyOTP",
         probe: Probe::Runs(&["python3", "-c", "import pyotp"]),
         source: Source::Pip("pyotp==2.12.0"),
+    },
+    Tool {
+        name: "PyJWT",
+        probe: Probe::Runs(&["python3", "-c", "import jwt"]),
+        source: Source::Pip("pyjwt==2.15.1"),
+    },
+    Tool {
+        name: "cryptography",
+        probe: Probe::Runs(&["python3", "-c", "import cryptography"]),
+        source: Source::Pip("cryptography==50.0.2"),
     },
     Tool {
         name: "aiosmtpd",

@@ -5,14 +5,25 @@ use std::process::Command;
 
 use crate::process::{KEY, Process};
 
-/// Runs a client's program against a new server; it must end well and say so.
+/// Shared by the server and the services beside it, as in the old days.
+const SECRET: &str = "the-secret-of-all-sister-services-0123456789";
+
+/// How the server calls itself in tokens.
+const ISSUER: &str = "https://otp.example.com";
+
+/// Runs a client's program against a new server, in the server's folder; it must end well
+/// and say so.
 #[track_caller]
 fn run(interpreter: &str, program: &str) {
-    let server = Process::start(&[]);
+    let settings = [("SECRET_KEY", SECRET), ("OTPD_SERVER__PUBLIC_URL", ISSUER)];
+    let server = Process::start(&settings);
     let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/service/clients");
     let output = Command::new(interpreter)
         .arg(folder.join(program))
         .args([server.url.as_str(), KEY])
+        .envs([("SECRET_KEY", SECRET), ("ISSUER", ISSUER)])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .current_dir(server.folder())
         .output()
         .unwrap_or_else(|error| panic!("{interpreter} is needed: {error}"));
     let errors = String::from_utf8_lossy(&output.stderr);
@@ -25,7 +36,8 @@ fn run(interpreter: &str, program: &str) {
     assert_eq!(server.get("/api/v1/devices", Some(KEY)).0, 200);
     assert!(server.folder().join("otpd-data/otpd.db").exists());
     let (_folder, log) = server.stop();
-    assert!(!log.contains("ERROR") && !log.contains(KEY), "{log}");
+    let silent = ["ERROR", KEY, SECRET].iter().all(|it| !log.contains(it));
+    assert!(silent, "{log}");
 }
 
 #[test]
@@ -41,4 +53,24 @@ fn an_authenticator_made_of_pyotp_works_from_the_uri_alone() {
 #[test]
 fn a_javascript_client_works() {
     run("node", "browserless.mjs");
+}
+
+#[test]
+fn a_client_of_a_users_own_otp_works_unchanged() {
+    run("python3", "user_otp.py");
+}
+
+#[test]
+fn a_sister_service_that_knows_the_shared_secret_alone_works() {
+    run("python3", "sister.py");
+}
+
+#[test]
+fn strangers_check_assertions_as_the_document_says() {
+    run("python3", "assertion.py");
+}
+
+#[test]
+fn the_programs_of_the_readme_work() {
+    run("python3", "readme.py");
 }

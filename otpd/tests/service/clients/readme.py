@@ -1,0 +1,63 @@
+"""The commands and programs of README.md, cut out of it and run.
+
+Arguments: the server's address, an API key.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+import time
+
+import pyotp
+
+BASE, KEY = sys.argv[1:]
+PAGE = pathlib.Path(__file__).parents[4] / "README.md"
+SNIPPETS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
+VARIABLES = {"PATH": os.environ["PATH"], "OTPD_KEY": KEY}
+
+
+def cut(language, beginning):
+    """The one snippet that begins so."""
+    found = [text for kind, text in SNIPPETS if kind == language and text.startswith(beginning)]
+    assert len(found) == 1, (language, beginning, found)
+    return found[0].replace("http://127.0.0.1:8004", BASE)
+
+
+def shell(text):
+    return subprocess.run(["sh", "-ec", text], env=VARIABLES, stdout=-1, check=True).stdout.decode()
+
+
+# The first commands, but for the key (the first start gives it), the picture and the app.
+first = cut("sh", "export OTPD_KEY")
+register, show, verify = re.split(r"\n\n", first.partition("\n")[2])
+assert "otpd qr" in show
+device = json.loads(shell(register + '\necho "$DEVICE"'))["data"]
+app = pyotp.parse_uri(device["provisioning_uri"])
+code = app.now()
+shown = json.loads(cut("json", '{"success":true'))
+answer = json.loads(shell(verify.replace("123456", code)))
+assert answer == shown, answer
+shown["data"] |= {"valid": False, "reason": "rejected"}
+answer = json.loads(shell(verify.replace("123456", code)))
+answer["data"]["attempts_remaining"] = shown["data"]["attempts_remaining"]
+assert answer == shown, answer
+
+# A key for an application, and the application's two programs with that key.
+made = json.loads(shell(cut("sh", "curl -s http://127.0.0.1:8004/api/v1/keys")))["data"]
+assert made["scopes"] == ["otp:verify"], made
+VARIABLES["OTPD_KEY"] = os.environ["OTPD_KEY"] = made["key"]
+program = {}
+exec(cut("python", "import json"), program)
+later = app.at(int(time.time()) + 30)
+assert program["verify"]("my-phone", later) is True
+assert program["verify"]("my-phone", later) is False
+with tempfile.TemporaryDirectory() as folder:
+    path = pathlib.Path(folder) / "shop.mjs"
+    path.write_text(cut("js", "async function verify") + f'console.log(await verify("my-phone", "{later}"));', "utf-8")
+    done = subprocess.run(["node", path], env=VARIABLES, stdout=-1, check=True)
+assert done.stdout == b"false\n", done.stdout
+print("done")
