@@ -11,6 +11,7 @@ mod audit_log;
 mod canaries;
 mod contract;
 mod crash;
+mod doors;
 mod durability;
 mod guesses;
 mod harness;
