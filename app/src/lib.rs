@@ -1,9 +1,11 @@
 //! The order of things: check, decide, commit, announce. Knows no HTTP, no SQL text, no command line.
 
+mod accounts;
 pub mod audit;
 mod caller;
 mod context;
 mod devices;
+mod enrolment;
 mod error;
 mod health;
 mod idempotency;
@@ -11,8 +13,13 @@ mod jobs;
 mod judge;
 mod keys;
 mod limits;
+mod logins;
 mod metrics;
+mod mfa;
 mod page;
+mod passwords;
+mod proofs;
+mod recovery;
 mod refusals;
 mod registration;
 mod room;
@@ -30,20 +37,26 @@ use std::sync::Arc;
 use store::{Clock, Store, StoreError};
 use zeroize::Zeroizing;
 
+pub use accounts::{NewAccount, SignedUp};
 pub use caller::{Caller, Freshness};
 pub use context::Context;
 pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
+pub use enrolment::{Enrolled, MfaEnabled};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
 pub use keys::{FirstKey, KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
+pub use logins::{FirstStep, Pending, SecondFactor, SecondStep};
+pub use mfa::{FreshCodes, MfaDisabled};
 pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
+pub use passwords::Password;
+pub use recovery::SpokenText;
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};
-pub use settings::Settings;
+pub use settings::{AccountSettings, PasswordCost, PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
 pub use stats::{Bucket, BucketStats, DeviceTotals, Stats, StatsQuery, TotalsView, Verifications};
 pub use tokens::Wanted;
@@ -55,6 +68,7 @@ use idempotency::Running;
 use judge::Judge;
 use limits::Limits;
 use metrics::Metrics;
+use passwords::Passwords;
 use refusals::Refusals;
 use signing::Signing;
 
@@ -69,6 +83,7 @@ pub struct App {
     environment_key: Option<([u8; 32], Arc<Caller>)>,
     running: Running,
     limits: Limits,
+    passwords: Passwords,
     refusals: Refusals,
     metrics: Arc<Metrics>,
     audit: audit::Memory,
@@ -106,6 +121,7 @@ impl App {
     pub fn reading(settings: Settings, store: Store, room: Room, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits: Limits::new(&settings),
+            passwords: Passwords::new(&settings),
             settings,
             store,
             room: Arc::new(room),

@@ -96,6 +96,12 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         session_seconds: 900,
         signing_key_age: std::time::Duration::from_secs(30 * DAY_SECONDS),
         checkpoint_interval: settings.audit.checkpoint_interval,
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings {
+            old_login: !settings.environment.is_production(),
+            ..app::AccountSettings::default()
+        },
+        password_cost: app::PasswordCost::Full,
     }
 }
 
@@ -227,11 +233,24 @@ pub async fn start(
     opened: Opened,
     around: &Surroundings,
 ) -> Result<App, WiringError> {
+    start_with(settings, app_settings(settings), opened, around).await
+}
+
+/// The same with rules that need not be those of the configuration: for tests.
+///
+/// # Errors
+/// When the lanes cannot begin.
+pub async fn start_with(
+    settings: &Settings,
+    rules: app::Settings,
+    opened: Opened,
+    around: &Surroundings,
+) -> Result<App, WiringError> {
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
     let clock = Arc::clone(&around.clock);
     let app = App::start(
-        app_settings(settings),
+        rules,
         opened.store,
         opened.room,
         clock,

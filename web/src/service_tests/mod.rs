@@ -80,6 +80,12 @@ fn app_settings(debug: bool) -> app::Settings {
         key_per_second: None,
         retention: None,
         checkpoint_interval: Duration::from_secs(3600),
+        public_url: "https://otpd.example".into(),
+        session_seconds: 900,
+        signing_key_age: Duration::from_secs(30 * 86_400),
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings::default(),
+        password_cost: app::PasswordCost::Test,
     }
 }
 
