@@ -92,18 +92,13 @@ impl Default for AccountSettings {
 }
 
 /// The costs of Argon2id.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum PasswordCost {
     /// Those of the vault: what a server takes.
+    #[default]
     Full,
     /// Next to none, for tests that are about something else.
     Test,
-}
-
-impl Default for PasswordCost {
-    fn default() -> Self {
-        Self::Full
-    }
 }
 
 impl Settings {

@@ -249,14 +249,7 @@ pub async fn start_with(
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
     let clock = Arc::clone(&around.clock);
-    let app = App::start(
-        rules,
-        opened.store,
-        opened.room,
-        clock,
-        key,
-    )
-    .await?;
+    let app = App::start(rules, opened.store, opened.room, clock, key).await?;
     if let Some(version) = opened.new_version {
         let recorded = app.record_new_master(version).await;
         recorded.map_err(|error| WiringError::MasterSecret(error.to_string()))?;

@@ -8,13 +8,16 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, sessions, stats, users, verify};
+use crate::api::{
+    accounts, audit, devices, health, keys, metrics, mfa, sessions, stats, users, verify,
+};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
-    NotATestDevice, ScopeTooWide, SigningKeyTooYoung, TooManyDevices, Unauthenticated,
-    UserNotFound,
+    AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, InvalidCredentials,
+    InvalidOtp, KeyNotFound, Locked, MfaAlreadyDisabled, MfaNotPending, NoCheckpoint,
+    NotATestDevice, ScopeTooWide, SigningKeyTooYoung, StepUpRequired, TooManyDevices,
+    Unauthenticated, UserExists, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -50,6 +53,15 @@ fn table(test_codes: bool) -> Table {
         })
         .tag("Users")
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
+        .tag("Accounts")
+        .public("/signup", accounts::sign_up, "Make an account", &[UserExists, Busy])
+        .public("/qrcode/{username}", mfa::qr_code, "The QR code of a second factor that has accepted no code yet", &[Unauthenticated, MfaNotPending, Busy])
+        .public("/login", accounts::log_in, "Log in with a password", &[InvalidCredentials, Busy])
+        .public("/login-2fa", accounts::second_step, "Complete a login with the second factor", &[InvalidOtp, Locked])
+        .public("/enable-mfa", mfa::enable, "Make a second factor, to be confirmed", &[Unauthenticated, InvalidCredentials, StepUpRequired, TooManyDevices, Busy])
+        .public("/enable-mfa/confirm", mfa::confirm, "Put a second factor in force by its first code", &[Unauthenticated, InvalidOtp, StepUpRequired, MfaNotPending, Locked])
+        .public("/disable-mfa", mfa::disable, "Remove the second factor", &[InvalidCredentials, InvalidOtp, MfaAlreadyDisabled, Locked, Busy])
+        .public("/recovery-codes", mfa::recovery_codes, "Make fresh recovery codes", &[Unauthenticated, InvalidCredentials, StepUpRequired, Busy])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])

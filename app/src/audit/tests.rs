@@ -77,7 +77,13 @@ fn settings() -> Settings {
         address_failures_per_minute: 60,
         key_per_second: None,
         retention: Some(Duration::from_secs(30 * 24 * 3600)),
+        public_url: "https://otp.example".into(),
+        session_seconds: 900,
+        signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
+        public: crate::PublicLimits::default(),
+        accounts: crate::AccountSettings::default(),
+        password_cost: crate::PasswordCost::Test,
     }
 }
 

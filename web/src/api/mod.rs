@@ -1,10 +1,12 @@
 //! The handlers, one file per resource, each with what it reads and the shapes of its answers.
 
+pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod devices;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;
+pub(crate) mod mfa;
 mod registration;
 pub(crate) mod sessions;
 pub(crate) mod stats;

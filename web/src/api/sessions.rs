@@ -14,7 +14,9 @@ use crate::allowed::{Allowed, KeysWrite, OtpVerify};
 use crate::answer::{Bare, Done, Outcome, Output, json};
 use crate::front::Front;
 use crate::input::{Field, Fields, Input, line_of};
-use crate::schema::{Member, Shape, constant, flag, list, maybe, member, object, pattern, text};
+use crate::schema::{
+    Member, Shape, constant, flag, integer, list, maybe, member, object, pattern, text, words,
+};
 use crate::visitor::Visitor;
 
 /// The longest token that is looked at, in characters.
@@ -90,8 +92,17 @@ impl Output for Jwks {
     const STATUSES: &'static [StatusCode] = &[StatusCode::OK];
 
     fn schema() -> RefOr<Schema> {
-        let about = "JSON Web Keys (RFC 7517, RFC 8037).";
-        object(vec![member("keys", list(object(vec![])), about)]).into()
+        let one = |name, word, about| member(name, words([word]), about);
+        let key = object(vec![
+            one("kty", "OKP", "RFC 8037."),
+            one("crv", "Ed25519", "RFC 8037."),
+            one("alg", "EdDSA", "The only way in which it signs."),
+            one("use", "sig", "Signatures."),
+            member("kid", text(), "The name that tokens give it (RFC 7638)."),
+            member("x", text(), "The public key."),
+        ]);
+        let about = "JSON Web Keys (RFC 7517): in use, next, and lately retired.";
+        object(vec![member("keys", list(key), about)]).into()
     }
 
     fn into_response(self) -> Outcome<Response<Body>> {
@@ -110,7 +121,21 @@ impl Output for Introspected {
         let about = "The session behind it lives; then its claims stand beside this.";
         object(vec![
             member("active", flag(), about),
-            maybe("sub", text(), "Whose it is."),
+            maybe("sub", text(), "Whose it is: the canonical name."),
+            maybe("username", text(), "The same."),
+            maybe("token_type", words(["bearer"]), "How it is presented."),
+            maybe("iss", text(), "This server."),
+            maybe("aud", text(), "This server."),
+            maybe("client_id", text(), "Always `otpd`."),
+            maybe("iat", integer(), "When it was made."),
+            maybe("exp", integer(), "Its end."),
+            maybe(
+                "auth_time",
+                integer(),
+                "When the person proved who they are.",
+            ),
+            maybe("amr", list(text()), "How (RFC 8176)."),
+            maybe("jti", text(), "The token."),
             maybe("sid", text(), "The session."),
         ])
         .into()
