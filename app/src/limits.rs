@@ -123,7 +123,8 @@ impl App {
     /// Counts a password that is about to be checked, for its source and for the name
     /// that it came with, whether anybody has that name or not: what is answered at the
     /// limit tells nothing. The account's own limit makes guessing slow from however
-    /// many addresses it comes, and locks nobody out.
+    /// many addresses it comes; no number of wrong passwords locks an account for longer
+    /// than the next one is slowed down.
     ///
     /// # Errors
     /// [`Error::RateLimited`].

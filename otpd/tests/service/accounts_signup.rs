@@ -1,4 +1,4 @@
-//! `POST /signup`.
+//! `POST /signup`: an account, with a second factor in force at once or without one.
 
 use serde_json::{Value, json};
 

@@ -8,6 +8,7 @@ mod accounts_login;
 mod accounts_mfa;
 mod accounts_qr;
 mod accounts_signup;
+mod accounts_steps;
 mod addresses;
 mod answer;
 mod answers;
