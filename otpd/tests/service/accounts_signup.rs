@@ -176,3 +176,17 @@ async fn nothing_that_was_shown_once_is_stored_readably() {
         assert!(!found, "{text}");
     }
 }
+
+#[tokio::test]
+async fn an_idempotency_key_is_not_honoured_without_a_credential() {
+    let server = Server::start(Engine::Sqlite).await;
+    let body = json!({ "username": "alice", "password": PASSWORD, "enable_mfa": true });
+    let call = || server.public("/signup", body.clone()).once("same");
+    call().await.json(201);
+    let again = call().await;
+    assert_eq!(again.header("idempotent-replayed"), None);
+    again.problem(409, "user_exists");
+    // Nor with one: a stranger who saw the key must not be given the answer.
+    let again = call().key(crate::harness::ADMIN).await;
+    again.problem(409, "user_exists");
+}
