@@ -7,6 +7,7 @@
 )]
 
 mod acceptance;
+mod accounts;
 mod audit_log;
 mod canaries;
 mod contract;
