@@ -1,9 +1,11 @@
 //! The order of things: check, decide, commit, announce. Knows no HTTP, no SQL text, no command line.
 
+mod accounts;
 pub mod audit;
 mod caller;
 mod context;
 mod devices;
+mod enrolment;
 mod error;
 mod health;
 mod idempotency;
@@ -13,11 +15,15 @@ mod judge;
 mod jwt;
 mod keys;
 mod limits;
+mod logins;
 pub mod mail;
 mod metrics;
+mod mfa;
 mod page;
 mod passes;
+mod passwords;
 mod people;
+mod proofs;
 mod recovery;
 mod refusals;
 mod registration;
@@ -39,18 +45,23 @@ use store::{Clock, Store, StoreError};
 use vault::SharedSecret;
 use zeroize::Zeroizing;
 
+pub use accounts::{NewAccount, SignedUp};
 pub use caller::{Caller, Freshness};
 pub use context::Context;
 pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
+pub use enrolment::{Enrolled, MfaEnabled};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
 pub use issued::{IssuedCode, IssuedVerified};
 pub use keys::{FirstKey, KeyView, MadeKey, NewKey, RevokedKey};
 pub use limits::Source;
+pub use logins::{FirstStep, Pending, SecondFactor, SecondStep};
+pub use mfa::{FreshCodes, MfaDisabled};
 pub use otp::{Algorithm, Code, Digits, Secret};
 pub use page::Page;
 pub use passes::{MadePass, NewPass};
+pub use passwords::Password;
 pub use people::{
     AccountView, Erased, PeopleQuery, PersonDetail, PersonExport, PersonView, SessionView,
     WaitingView,
@@ -59,7 +70,7 @@ pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};
-pub use settings::{JwtRules, Settings};
+pub use settings::{AccountSettings, JwtRules, PasswordCost, PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
 pub use stats::{
     Bucket, BucketStats, DeviceTotals, Emails, Logins, Stats, StatsQuery, TotalsView, Verifications,
@@ -75,6 +86,7 @@ use idempotency::Running;
 use judge::Judge;
 use limits::Limits;
 use metrics::Metrics;
+use passwords::Passwords;
 use refusals::Refusals;
 use signing::Signing;
 
@@ -91,6 +103,7 @@ pub struct App {
     shared_secret: Option<SharedSecret>,
     running: Running,
     limits: Limits,
+    passwords: Passwords,
     refusals: Refusals,
     metrics: Arc<Metrics>,
     audit: audit::Memory,
@@ -130,6 +143,7 @@ impl App {
     pub fn reading(settings: Settings, store: Store, room: Room, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits: Limits::new(&settings),
+            passwords: Passwords::new(&settings),
             settings,
             store,
             room: Arc::new(room),

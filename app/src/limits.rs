@@ -1,8 +1,10 @@
 //! Limits before anything is looked up: per network address without a valid credential, per API key.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use domain::UserName;
 use domain::rate::{Decision, Rate};
 use store::RateCounters;
 
@@ -11,6 +13,7 @@ use crate::settings::Settings;
 use crate::{App, Error};
 
 const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// What an address limit counts: an IPv4 address, or the /64 of an IPv6 one, since a
 /// client usually has all of it.
@@ -41,20 +44,33 @@ impl Source {
 pub(crate) struct Limits {
     failures: Option<RateCounters<Source>>,
     per_key: Option<RateCounters<Arc<str>>>,
+    signups: Option<RateCounters<Source>>,
+    logins: Option<RateCounters<Source>>,
+    second_steps: Option<RateCounters<Source>>,
+    account_logins: Option<RateCounters<UserName>>,
 }
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
         let minute = settings.address_failures_per_minute;
         let second = settings.key_per_second.unwrap_or(0);
+        let public = &settings.public;
         Self {
-            // A rate of 0 is no rate: the limit is off.
-            failures: Rate::new(minute, MINUTE_MS, minute)
-                .ok()
-                .map(RateCounters::new),
-            per_key: Rate::new(second, 1000, second).ok().map(RateCounters::new),
+            failures: counters(minute, MINUTE_MS),
+            per_key: counters(second, 1000),
+            signups: counters(public.signups_per_hour, HOUR_MS),
+            logins: counters(public.logins_per_minute, MINUTE_MS),
+            second_steps: counters(public.logins_per_minute, MINUTE_MS),
+            account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
         }
     }
+}
+
+/// So many in a period, all of them at once if they come so. A rate of 0 is no rate:
+/// the limit is off.
+fn counters<K: Eq + Hash + Clone>(per: u32, period_ms: i64) -> Option<RateCounters<K>> {
+    let rate = Rate::new(per, period_ms, per);
+    rate.ok().map(RateCounters::new)
 }
 
 impl App {
@@ -67,10 +83,7 @@ impl App {
         let now = self.clock.now();
         let failures = self.limits.failures.as_ref();
         let decision = failures.map(|counters| counters.charge(&source, now, 0));
-        self.check(decision).inspect_err(|_| {
-            self.refusals.rate_limited(source.name());
-            self.metrics.rate_limited();
-        })
+        self.note_limit(decision, source)
     }
 
     /// Counts a missing or bad credential of that source.
@@ -95,6 +108,53 @@ impl App {
         let decision = counters.charge(&name, self.clock.now(), 1);
         self.check(Some(decision)).inspect_err(|_| {
             self.refusals.rate_limited(name);
+            self.metrics.rate_limited();
+        })
+    }
+
+    /// Counts a signup of that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_signup(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.signups.as_ref(), source)
+    }
+
+    /// Counts a password that is about to be checked, for its source and for the name
+    /// that it came with, whether anybody has that name or not: what is answered at the
+    /// limit tells nothing. The account's own limit makes guessing slow from however
+    /// many addresses it comes; no number of wrong passwords locks an account for longer
+    /// than the next one is slowed down.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
+        self.admit_visit(self.limits.logins.as_ref(), source)?;
+        let counters = self.limits.account_logins.as_ref();
+        let decision = counters.map(|counters| counters.charge(name, self.clock.now(), 1));
+        self.note_limit(decision, source)
+    }
+
+    /// Counts a second factor of that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_second_step(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.second_steps.as_ref(), source)
+    }
+
+    fn admit_visit(
+        &self,
+        counters: Option<&RateCounters<Source>>,
+        source: Source,
+    ) -> Result<(), Error> {
+        let decision = counters.map(|counters| counters.charge(&source, self.clock.now(), 1));
+        self.note_limit(decision, source)
+    }
+
+    fn note_limit(&self, decision: Option<Decision>, source: Source) -> Result<(), Error> {
+        self.check(decision).inspect_err(|_| {
+            self.refusals.rate_limited(source.name());
             self.metrics.rate_limited();
         })
     }

@@ -8,7 +8,8 @@ use otp::{Algorithm, Digits, Secret, uri::OtpauthUri};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use store::{Batch, NewDevice, Refusal};
+use store::{Batch, NewDevice, Refusal, StoredDevice};
+use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::devices::{TRIES, period};
@@ -159,7 +160,8 @@ impl App {
         }
     }
 
-    async fn make_device(
+    /// A device that is about to be stored, and what is shown of it once.
+    pub(crate) async fn make_device(
         &self,
         wanted: &Registration,
         user: UserId,
@@ -224,10 +226,7 @@ impl App {
         let issuer = wanted.issuer.as_ref().unwrap_or(&self.settings.issuer);
         let account = wanted.label.as_deref().unwrap_or(wanted.user.canonical());
         let uri = OtpauthUri {
-            kind: match wanted.kind {
-                Kind::Totp { period } => otp::uri::Kind::Totp { period },
-                Kind::Hotp => otp::uri::Kind::Hotp { counter: 0 },
-            },
+            kind: uri_kind(wanted.kind),
             issuer: Some(issuer.clone()),
             account: account.to_owned(),
             secret: Secret::from_bytes(secret.expose().to_vec()),
@@ -248,11 +247,40 @@ impl App {
         }
     }
 
+    /// The URI of a stored device that nobody has used yet. Whoever asks has proved
+    /// that it is theirs.
+    pub(crate) fn stored_uri(&self, stored: &StoredDevice) -> Result<Zeroizing<String>, Error> {
+        let device = &stored.device;
+        let secret = self.room.keyring.open_secret(
+            device_place(device.id.0),
+            vault::KeyVersion(device.key.version),
+            &device.key.bytes,
+        )?;
+        let issuer = stored.issuer.as_ref().unwrap_or(&self.settings.issuer);
+        let uri = OtpauthUri {
+            kind: uri_kind(device.kind),
+            issuer: Some(issuer.clone()),
+            account: stored.label.as_ref().unwrap_or(&device.owner).clone(),
+            secret,
+            algorithm: device.algorithm,
+            digits: device.digits,
+        };
+        Ok(uri.to_uri())
+    }
+
     /// The security level of a registration, by its name.
     pub fn policy(&self, name: Option<&str>) -> Option<&Policy> {
         match name {
             None => Some(&self.settings.policies.default),
             Some(name) => self.settings.policies.named(name),
         }
+    }
+}
+
+/// How a device that has accepted nothing yet counts.
+fn uri_kind(kind: Kind) -> otp::uri::Kind {
+    match kind {
+        Kind::Totp { period } => otp::uri::Kind::Totp { period },
+        Kind::Hotp => otp::uri::Kind::Hotp { counter: 0 },
     }
 }

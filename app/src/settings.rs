@@ -41,6 +41,13 @@ pub struct Settings {
     pub mail: MailSettings,
     /// What tokens of other services must say, where they are accepted.
     pub jwt: JwtRules,
+    /// Limits of the doors that need no credential.
+    pub public: PublicLimits,
+    /// Accounts with a password.
+    pub accounts: AccountSettings,
+    /// What a password's hash costs. No configuration reaches this: a server has
+    /// [`PasswordCost::default`], only tests take less.
+    pub password_cost: PasswordCost,
 }
 
 /// What a token of another service must say, and what it can allow at most.
@@ -52,6 +59,65 @@ pub struct JwtRules {
     pub scopes: Scopes,
     /// What one without scopes allows.
     pub default_scopes: Scopes,
+}
+
+/// Limits of the doors that need no credential; 0 switches one off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicLimits {
+    /// Signups per network address.
+    pub signups_per_hour: u32,
+    /// Logins per network address.
+    pub logins_per_minute: u32,
+    /// Logins per account: so many at once, then one at a time as the minute goes on.
+    pub account_logins_per_minute: u32,
+    /// Requests for an emailed code per network address.
+    pub email_requests_per_hour: u32,
+    /// Mails per email address.
+    pub mails_per_hour: u32,
+}
+
+impl Default for PublicLimits {
+    fn default() -> Self {
+        Self {
+            signups_per_hour: 60,
+            logins_per_minute: 120,
+            account_logins_per_minute: 20,
+            email_requests_per_hour: 60,
+            mails_per_hour: 5,
+        }
+    }
+}
+
+/// Accounts with a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Threads that hash passwords.
+    pub password_threads: usize,
+    /// Requests that may wait for one of them.
+    pub password_queue: usize,
+    /// A login may be found by user, address and user agent, for clients of the old
+    /// contract.
+    pub old_login: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            password_threads: 2,
+            password_queue: 64,
+            old_login: false,
+        }
+    }
+}
+
+/// The costs of Argon2id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordCost {
+    /// Those of the vault: what a server takes.
+    #[default]
+    Full,
+    /// Next to none, for tests that are about something else.
+    Test,
 }
 
 impl Settings {

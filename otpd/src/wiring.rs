@@ -79,6 +79,7 @@ pub fn store_settings(settings: &Settings) -> store::Settings {
 
 /// The settings of the application.
 pub fn app_settings(settings: &Settings) -> app::Settings {
+    let limits = &settings.limits;
     const DAY_SECONDS: u64 = 86_400;
     app::Settings {
         policies: settings.policies.clone(),
@@ -104,6 +105,19 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
             scopes: settings.jwt.scopes,
             default_scopes: settings.jwt.default_scopes,
         },
+        public: app::PublicLimits {
+            signups_per_hour: limits.signups_per_hour,
+            logins_per_minute: limits.logins_per_minute,
+            account_logins_per_minute: limits.account_logins_per_minute,
+            email_requests_per_hour: limits.email_requests_per_hour,
+            mails_per_hour: limits.mails_per_hour,
+        },
+        accounts: app::AccountSettings {
+            password_threads: settings.accounts.password_threads,
+            password_queue: settings.accounts.password_queue,
+            old_login: settings.accounts.old_login,
+        },
+        password_cost: app::PasswordCost::Full,
     }
 }
 
@@ -262,13 +276,26 @@ pub async fn start(
     opened: Opened,
     around: &Surroundings,
 ) -> Result<App, WiringError> {
+    start_with(settings, app_settings(settings), opened, around).await
+}
+
+/// The same with rules that need not be those of the configuration: for tests.
+///
+/// # Errors
+/// When the lanes cannot begin.
+pub async fn start_with(
+    settings: &Settings,
+    rules: app::Settings,
+    opened: Opened,
+    around: &Surroundings,
+) -> Result<App, WiringError> {
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
     let secret = settings.jwt.secret_key.as_ref();
     let secret = secret.map(|secret| SharedSecret::new(secret.expose().as_bytes()));
     let clock = Arc::clone(&around.clock);
     let app = App::start(
-        app_settings(settings),
+        rules,
         opened.store,
         opened.room,
         clock,

@@ -166,7 +166,11 @@ fn body(operation: &Operation) -> Option<utoipa::openapi::request_body::RequestB
     Some(
         RequestBodyBuilder::new()
             .content("application/json", content)
-            .required(Some(Required::True))
+            .required(Some(if operation.input.needs_body() {
+                Required::True
+            } else {
+                Required::False
+            }))
             .build(),
     )
 }
@@ -175,8 +179,15 @@ fn success(operation: &Operation, status: StatusCode) -> Response {
     let content = Content::new(Some(operation.schema.clone()));
     let mut builder = ResponseBuilder::new()
         .description(title(status))
-        .content(operation.media_type, content)
+        .content(operation.media_type, content.clone())
         .header("X-Request-Id", request_id());
+    if let Some(other) = operation.other_media_type {
+        builder = builder.content(other, content);
+    }
+    if operation.sets_cookie {
+        let about = "The login that waits, or that it does no more.";
+        builder = builder.header("Set-Cookie", header(schema::text(), about));
+    }
     if repeatable(operation) {
         builder = builder.header("Idempotent-Replayed", replayed());
     }

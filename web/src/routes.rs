@@ -9,15 +9,16 @@ use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    audit, devices, health, issued, keys, metrics, passes, people, recovery, sessions, stats,
-    two_factor, user_otp, users, verify,
+    accounts, audit, devices, health, issued, keys, metrics, mfa, passes, people, recovery,
+    sessions, stats, two_factor, user_otp, users, verify,
 };
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, InvalidOtp, KeyNotFound, Locked,
-    NoActiveDevice, NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide,
-    SigningKeyTooYoung, TooManyDevices, TwoFactorNotEnabled, Unauthenticated, UserNotFound,
+    AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, InvalidCredentials,
+    InvalidOtp, KeyNotFound, Locked, MfaAlreadyDisabled, MfaNotPending, NoActiveDevice,
+    NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide, SigningKeyTooYoung,
+    StepUpRequired, TooManyDevices, TwoFactorNotEnabled, Unauthenticated, UserExists, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -71,6 +72,15 @@ fn table(test_codes: bool) -> Table {
         .call(POST, "/api/v1/users/{user_id}/recovery-codes", recovery::renew, "Make a fresh set of recovery codes", &[UserNotFound])
         .call(POST, "/api/v1/users/{user_id}/pass", passes::make, "Make a pass for someone who lost the phone", &[UserNotFound])
         .call(POST, "/api/v1/recovery/verify", recovery::verify, "Verify a recovery code or a pass", &[UserNotFound, Locked])
+        .tag("Accounts")
+        .public("/signup", accounts::sign_up, "Make an account", &[UserExists, Busy])
+        .public("/qrcode/{username}", mfa::qr_code, "The QR code of a second factor that has accepted no code yet", &[Unauthenticated, MfaNotPending, Busy])
+        .public("/login", accounts::log_in, "Log in with a password", &[InvalidCredentials, Busy])
+        .public("/login-2fa", accounts::second_step, "Complete a login with the second factor", &[InvalidOtp, Locked])
+        .public("/enable-mfa", mfa::enable, "Make a second factor, to be confirmed", &[Unauthenticated, InvalidCredentials, StepUpRequired, TooManyDevices, Busy])
+        .public("/enable-mfa/confirm", mfa::confirm, "Put a second factor in force by its first code", &[Unauthenticated, InvalidOtp, StepUpRequired, MfaNotPending, Locked])
+        .public("/disable-mfa", mfa::disable, "Remove the second factor", &[InvalidCredentials, InvalidOtp, MfaAlreadyDisabled, Locked, Busy])
+        .public("/recovery-codes", mfa::recovery_codes, "Make fresh recovery codes", &[Unauthenticated, InvalidCredentials, StepUpRequired, Busy])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])

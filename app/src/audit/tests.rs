@@ -84,6 +84,9 @@ fn settings() -> Settings {
         checkpoint_interval: Duration::from_secs(3600),
         mail: crate::mail::MailSettings::into_folder("outbox".into()),
         jwt: JwtRules::default(),
+        public: crate::PublicLimits::default(),
+        accounts: crate::AccountSettings::default(),
+        password_cost: crate::PasswordCost::Test,
     }
 }
 

@@ -51,6 +51,7 @@ async fn listen(
         "http"
     };
     let url = format!("{scheme}://{address}");
+    app.prepare_signing_keys().await?;
     first_start::give(app, settings, &url).await?;
     let stats = Arc::new(TransportStats::default());
     let random = Arc::clone(&around.random);

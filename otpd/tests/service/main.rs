@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod account;
+mod accounts_limits;
+mod accounts_login;
+mod accounts_mfa;
+mod accounts_qr;
+mod accounts_signup;
+mod accounts_steps;
 mod addresses;
 mod answer;
 mod answers;

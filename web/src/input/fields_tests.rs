@@ -42,6 +42,9 @@ fn settings() -> Settings {
         checkpoint_interval: Duration::from_secs(1),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
         jwt: app::JwtRules::default(),
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings::default(),
+        password_cost: app::PasswordCost::Test,
     }
 }
 

@@ -86,6 +86,9 @@ fn app_settings(debug: bool) -> app::Settings {
         checkpoint_interval: Duration::from_secs(3600),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
         jwt: app::JwtRules::default(),
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings::default(),
+        password_cost: app::PasswordCost::Test,
     }
 }
 
