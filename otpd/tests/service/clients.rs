@@ -66,6 +66,11 @@ fn a_sister_service_that_knows_the_shared_secret_alone_works() {
 }
 
 #[test]
+fn clients_of_three_generations_sign_up_and_log_in() {
+    run("python3", "accounts.py");
+}
+
+#[test]
 fn strangers_check_assertions_as_the_document_says() {
     run("python3", "assertion.py");
 }
