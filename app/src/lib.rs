@@ -28,6 +28,7 @@ mod recovery;
 mod refusals;
 mod registration;
 mod room;
+mod root;
 mod rotation;
 mod sessions;
 mod settings;
@@ -39,7 +40,7 @@ mod user_otp;
 mod users;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use store::{Clock, Store, StoreError};
 use vault::SharedSecret;
@@ -69,6 +70,7 @@ pub use people::{
 pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText};
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
+pub use root::{FirstStart, NewRoot};
 pub use sessions::{Introspection, Session, Tokens};
 pub use settings::{AccountSettings, JwtRules, PasswordCost, PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
@@ -108,6 +110,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     audit: audit::Memory,
     signing: Signing,
+    root_hook: OnceLock<root::RootHook>,
 }
 
 impl App {
@@ -156,6 +159,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             audit: audit::Memory::default(),
             signing: Signing::default(),
+            root_hook: OnceLock::new(),
         }
     }
 
