@@ -13,9 +13,9 @@ use crate::{App, Error};
 const SWEEP_EVERY: Duration = Duration::from_secs(60);
 /// Rows per batch of a sweep: a short slice between attempts.
 const SLICE: i64 = 200;
-/// Slices of the search index between two looks at whether the server stops, and how
+/// Spans of the search index between two looks at whether the server stops, and how
 /// often in a round: a larger backlog is worked off in several.
-const INDEX_SLICES: usize = 50;
+const INDEX_SPANS: usize = 2;
 const INDEX_TURNS: usize = 100;
 
 impl App {
@@ -62,7 +62,7 @@ impl App {
             if stop.is_cancelled() {
                 return;
             }
-            match self.index_events(INDEX_SLICES).await {
+            match self.index_events(INDEX_SPANS).await {
                 Ok(false) => {}
                 Ok(true) => return,
                 Err(error) => {

@@ -6,8 +6,11 @@ use vault::Root;
 
 use crate::{App, Error};
 
-/// Events indexed per batch: a short slice between attempts.
-const SLICE: i64 = 200;
+/// Events whose terms are sorted together. The terms are hashes: of many that are sorted,
+/// several fall on one page of the index, which is then written once for all of them.
+const SPAN: i64 = 5000;
+/// Terms per batch: a short slice between attempts.
+const SLICE: usize = 500;
 
 /// The personal fields of an event; none when they were erased or cannot be read.
 pub(super) fn personal(event: &StoredEvent) -> Personal {
@@ -70,7 +73,7 @@ impl App {
         Terms(&self.room.root)
     }
 
-    /// Indexes up to that many slices; true when the index has everything that was
+    /// Indexes up to that many spans; true when the index has everything that was
     /// there at the last look.
     pub(crate) async fn index_events(&self, most: usize) -> Result<bool, Error> {
         let mut left = most;
@@ -84,20 +87,21 @@ impl App {
                     return Ok(false);
                 }
                 left -= 1;
-                self.index_slice(chain).await?;
+                self.index_span(chain).await?;
             }
         }
     }
 
-    async fn index_slice(&self, chain: Unindexed) -> Result<(), Error> {
+    async fn index_span(&self, chain: Unindexed) -> Result<(), Error> {
         let Unindexed {
             chain,
             after,
             until,
         } = chain;
-        let events = self.store.events_up(chain, after, until, SLICE).await?;
-        let full = i64::try_from(events.len()).is_ok_and(|count| count >= SLICE);
+        let events = self.store.events_up(chain, after, until, SPAN).await?;
+        let full = i64::try_from(events.len()).is_ok_and(|count| count >= SPAN);
         let last = events.last().map_or(until, |event| event.seq);
+        let reached = if full { last } else { until };
         let terms = self.terms();
         let mut entries: Vec<_> = events
             .iter()
@@ -105,15 +109,23 @@ impl App {
             .map(|(term, event)| (term, event.at, event.id))
             .collect();
         entries.sort_unstable();
-        let mut batch = Batch::new();
-        batch.mark_indexed(chain, after, if full { last } else { until });
-        for (term, at, event) in entries {
-            batch.insert_term(term, at, event);
-        }
-        match self.store.commit(batch).await {
-            // Refused: another node was faster.
-            Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
-            Err(error) => Err(error.into()),
+        let mut slices = entries.chunks(SLICE).peekable();
+        loop {
+            let slice = slices.next().unwrap_or_default();
+            let done = slices.peek().is_none();
+            let mut batch = Batch::new();
+            // Each slice makes sure that nobody else has indexed the span meanwhile: an
+            // erasure that had, and took its terms out again, would find them put back.
+            batch.mark_indexed(chain, after, if done { reached } else { after });
+            for (term, at, event) in slice {
+                batch.insert_term(*term, *at, *event);
+            }
+            match self.store.commit(batch).await {
+                Ok(_) if !done => {}
+                // Refused: another node was faster.
+                Ok(_) | Err(StoreError::Refused(_)) => return Ok(()),
+                Err(error) => return Err(error.into()),
+            }
         }
     }
 }

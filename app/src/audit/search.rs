@@ -16,8 +16,8 @@ const SLICE: i64 = 200;
 pub(super) const MOST_LOOKED_AT: usize = 20_000;
 /// Events that a search reads without an index; when there are more, it first indexes.
 const LONGEST_TAIL: i64 = 2000;
-/// Slices that a search indexes at most before it reads the rest as it is.
-const MOST_SLICES: usize = 50;
+/// Spans that a search indexes at most before it reads the rest as it is.
+const MOST_SPANS: usize = 2;
 
 /// What is searched for. All filters must hold.
 #[derive(Clone, Debug, Default)]
@@ -271,7 +271,7 @@ impl App {
         if length > LONGEST_TAIL {
             // What is not indexed is read as it is: a command beside a running server
             // cannot write.
-            if let Err(error) = self.index_events(MOST_SLICES).await {
+            if let Err(error) = self.index_events(MOST_SPANS).await {
                 tracing::debug!(%error, "the search index was not brought up to date");
             }
             behind = self.store.unindexed().await?;
