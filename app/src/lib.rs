@@ -4,6 +4,7 @@ pub mod audit;
 mod caller;
 mod context;
 mod devices;
+mod email_codes;
 mod error;
 mod health;
 mod idempotency;
@@ -35,6 +36,7 @@ use zeroize::Zeroizing;
 pub use caller::{Caller, Freshness};
 pub use context::Context;
 pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
+pub use email_codes::{EmailCodeSent, EmailLogin, PendingEmailLogin};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
 pub use idempotency::{Repeatable, Reply};
@@ -49,7 +51,7 @@ pub use people::{
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
 pub use sessions::{Introspection, Session, Tokens};
-pub use settings::Settings;
+pub use settings::{PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
 pub use stats::{
     Bucket, BucketStats, DeviceTotals, Emails, Logins, Stats, StatsQuery, TotalsView, Verifications,
@@ -62,6 +64,7 @@ use caller::KeyMemory;
 use idempotency::Running;
 use judge::Judge;
 use limits::Limits;
+use mail::{Mailroom, Post};
 use metrics::Metrics;
 use refusals::Refusals;
 use signing::Signing;
@@ -81,6 +84,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     audit: audit::Memory,
     signing: Signing,
+    mailroom: Mailroom,
 }
 
 impl App {
@@ -88,7 +92,7 @@ impl App {
     /// `API_KEY` holds, if anything.
     ///
     /// # Errors
-    /// When the lanes cannot begin their chains.
+    /// When the lanes cannot begin their chains, or the settings of mail name no way out.
     pub async fn start(
         settings: Settings,
         store: Store,
@@ -96,7 +100,10 @@ impl App {
         clock: Arc<dyn Clock>,
         environment_key: Option<Zeroizing<String>>,
     ) -> Result<Self, StoreError> {
+        let post = Post::from_settings(&settings.mail);
+        let post = post.map_err(|error| StoreError::Unusable(error.to_string()))?;
         let mut app = Self::reading(settings, store, room, clock);
+        app.mailroom = Mailroom::with(post);
         app.environment_key = environment_key.map(|text| {
             let hash = app.room.root.hash_api_key(&text);
             (hash, Arc::new(Caller::Environment))
@@ -125,6 +132,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             audit: audit::Memory::default(),
             signing: Signing::default(),
+            mailroom: Mailroom::default(),
         }
     }
 

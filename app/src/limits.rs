@@ -1,8 +1,10 @@
 //! Limits before anything is looked up: per network address without a valid credential, per API key.
 
+use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use domain::UserName;
 use domain::rate::{Decision, Rate};
 use store::RateCounters;
 
@@ -11,6 +13,7 @@ use crate::settings::Settings;
 use crate::{App, Error};
 
 const MINUTE_MS: i64 = 60_000;
+const HOUR_MS: i64 = 60 * MINUTE_MS;
 
 /// What an address limit counts: an IPv4 address, or the /64 of an IPv6 one, since a
 /// client usually has all of it.
@@ -41,20 +44,31 @@ impl Source {
 pub(crate) struct Limits {
     failures: Option<RateCounters<Source>>,
     per_key: Option<RateCounters<Arc<str>>>,
+    email_requests: Option<RateCounters<Source>>,
+    email_logins: Option<RateCounters<Source>>,
+    mails: Option<RateCounters<UserName>>,
 }
 
 impl Limits {
     pub(crate) fn new(settings: &Settings) -> Self {
         let minute = settings.address_failures_per_minute;
         let second = settings.key_per_second.unwrap_or(0);
+        let public = &settings.public;
         Self {
-            // A rate of 0 is no rate: the limit is off.
-            failures: Rate::new(minute, MINUTE_MS, minute)
-                .ok()
-                .map(RateCounters::new),
-            per_key: Rate::new(second, 1000, second).ok().map(RateCounters::new),
+            failures: counters(minute, MINUTE_MS),
+            per_key: counters(second, 1000),
+            email_requests: counters(public.email_requests_per_hour, HOUR_MS),
+            email_logins: counters(public.logins_per_minute, MINUTE_MS),
+            mails: counters(public.mails_per_hour, HOUR_MS),
         }
     }
+}
+
+/// So many in a period, all of them at once if they come so. A rate of 0 is no rate:
+/// the limit is off.
+fn counters<K: Eq + Hash + Clone>(per: u32, period_ms: i64) -> Option<RateCounters<K>> {
+    let rate = Rate::new(per, period_ms, per);
+    rate.ok().map(RateCounters::new)
 }
 
 impl App {
@@ -67,10 +81,7 @@ impl App {
         let now = self.clock.now();
         let failures = self.limits.failures.as_ref();
         let decision = failures.map(|counters| counters.charge(&source, now, 0));
-        self.check(decision).inspect_err(|_| {
-            self.refusals.rate_limited(source.name());
-            self.metrics.rate_limited();
-        })
+        self.note_limit(decision, source)
     }
 
     /// Counts a missing or bad credential of that source.
@@ -95,6 +106,56 @@ impl App {
         let decision = counters.charge(&name, self.clock.now(), 1);
         self.check(Some(decision)).inspect_err(|_| {
             self.refusals.rate_limited(name);
+            self.metrics.rate_limited();
+        })
+    }
+
+    /// Counts a request of that source for an emailed code.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_email_request(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.email_requests.as_ref(), source)
+    }
+
+    /// Counts an emailed code that comes from that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_email_login(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.email_logins.as_ref(), source)
+    }
+
+    /// Whether another mail may go to the address of that user, whoever asks for it.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_mail(&self, source: Source, user: &UserName) -> Result<(), Error> {
+        let counters = self.limits.mails.as_ref();
+        let decision = counters.map(|counters| counters.charge(user, self.clock.now(), 0));
+        self.note_limit(decision, source)
+    }
+
+    /// Counts a mail to the address of that user: one that was really posted, so that a
+    /// double click costs one of them.
+    pub(crate) fn count_mail(&self, user: &UserName) {
+        if let Some(counters) = &self.limits.mails {
+            counters.charge(user, self.clock.now(), 1);
+        }
+    }
+
+    fn admit_visit(
+        &self,
+        counters: Option<&RateCounters<Source>>,
+        source: Source,
+    ) -> Result<(), Error> {
+        let decision = counters.map(|counters| counters.charge(&source, self.clock.now(), 1));
+        self.note_limit(decision, source)
+    }
+
+    fn note_limit(&self, decision: Option<Decision>, source: Source) -> Result<(), Error> {
+        self.check(decision).inspect_err(|_| {
+            self.refusals.rate_limited(source.name());
             self.metrics.rate_limited();
         })
     }

@@ -35,8 +35,37 @@ pub struct Settings {
     pub signing_key_age: Duration,
     /// Time between two checkpoints when there is news.
     pub checkpoint_interval: Duration,
+    /// Limits of the doors that need no credential.
+    pub public: PublicLimits,
     /// Mail, and the codes that go by it.
     pub mail: MailSettings,
+}
+
+/// Limits of the doors that need no credential; 0 switches one off.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PublicLimits {
+    /// Signups per network address.
+    pub signups_per_hour: u32,
+    /// Logins per network address.
+    pub logins_per_minute: u32,
+    /// Logins per account: so many at once, then one at a time as the minute goes on.
+    pub account_logins_per_minute: u32,
+    /// Requests for an emailed code per network address.
+    pub email_requests_per_hour: u32,
+    /// Mails per email address.
+    pub mails_per_hour: u32,
+}
+
+impl Default for PublicLimits {
+    fn default() -> Self {
+        Self {
+            signups_per_hour: 60,
+            logins_per_minute: 120,
+            account_logins_per_minute: 20,
+            email_requests_per_hour: 60,
+            mails_per_hour: 5,
+        }
+    }
 }
 
 impl Settings {

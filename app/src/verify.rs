@@ -205,10 +205,24 @@ fn verification(answer: &Answer, pointer: &str) -> Result<Verification, Error> {
 
 /// The word of the contract, `None` for a success.
 fn reason(answer: &Answer, pointer: &str) -> Result<Option<&'static str>, Error> {
-    word(&answer.verdict, pointer).map_err(|error| match answer.replayed {
+    word(&answer.verdict, pointer).map_err(|error| told(answer, error))
+}
+
+/// The error as an answer, which may be the kept one.
+pub(crate) fn told(answer: &Answer, error: Error) -> Error {
+    match answer.replayed {
         true => Error::Replayed(Box::new(error)),
         false => error,
-    })
+    }
+}
+
+/// That nothing is judged now, where the contract calls it an error.
+pub(crate) fn locked(answer: &Answer) -> Error {
+    let seconds = retry_after(answer).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    let locked = Error::Locked {
+        retry_after: seconds,
+    };
+    told(answer, locked)
 }
 
 fn word(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error> {

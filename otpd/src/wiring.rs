@@ -97,6 +97,13 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         session_seconds: i64::try_from(settings.accounts.session.as_secs()).unwrap_or(i64::MAX),
         signing_key_age: settings.tokens.rotation,
         checkpoint_interval: settings.audit.checkpoint_interval,
+        public: app::PublicLimits {
+            signups_per_hour: settings.limits.signups_per_hour,
+            logins_per_minute: settings.limits.logins_per_minute,
+            account_logins_per_minute: settings.limits.account_logins_per_minute,
+            email_requests_per_hour: settings.limits.email_requests_per_hour,
+            mails_per_hour: settings.limits.mails_per_hour,
+        },
         mail: mail_settings(settings),
     }
 }

@@ -13,6 +13,9 @@ use crate::value::Value;
 pub struct Batch {
     /// Users whose guards are locked first, sorted before use.
     pub(crate) guards: Vec<i64>,
+    /// Users that the batch makes itself: nobody else can know them yet, and there is
+    /// no guard to lock.
+    pub(crate) made: Vec<i64>,
     pub(crate) steps: Vec<Step>,
     pub(crate) events: Vec<Event>,
     /// What is counted once under its name.
@@ -43,7 +46,8 @@ impl Batch {
         Self::default()
     }
 
-    /// Locks a user's guard for the length of the batch; refused when there is none.
+    /// Locks a user's guard for the length of the batch; refused when there is none. One
+    /// that the same batch makes needs no lock.
     pub fn lock(&mut self, user: UserId) {
         self.guards.push(user.0);
     }
@@ -67,6 +71,7 @@ impl Batch {
         let mut guards = self.guards.clone();
         guards.sort_unstable();
         guards.dedup();
+        guards.retain(|user| !self.made.contains(user));
         guards
     }
 }
@@ -78,5 +83,23 @@ impl Step {
             Expect::One(refusal) if changed != 1 => Err(crate::StoreError::Refused(refusal)),
             Expect::One(_) | Expect::Any => Ok(()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use domain::{Time, UserName};
+
+    use super::*;
+
+    #[test]
+    fn guards_are_locked_once_in_order_and_new_users_have_none() {
+        let mut batch = Batch::new();
+        for user in [3, 1, 2, 3] {
+            batch.lock(UserId(user));
+        }
+        let name = UserName::parse("new").expect("a name");
+        batch.make_user(UserId(2), &name, Time::from_millis(0));
+        assert_eq!(batch.sorted_guards(), [1, 3]);
     }
 }

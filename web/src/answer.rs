@@ -22,6 +22,8 @@ pub(crate) trait Output: Send {
     const STATUSES: &'static [StatusCode];
     /// The media type of its body.
     const MEDIA_TYPE: &'static str = JSON;
+    /// It may come with a cookie.
+    const SETS_COOKIE: bool = false;
 
     /// What the body is like.
     fn schema() -> RefOr<Schema>;
@@ -218,6 +220,7 @@ fn note(response: &mut Response<Body>, replayed: bool) {
 const fn status<const STATUS: u16>() -> &'static [StatusCode] {
     match STATUS {
         201 => &[StatusCode::CREATED],
+        202 => &[StatusCode::ACCEPTED],
         _ => &[StatusCode::OK],
     }
 }

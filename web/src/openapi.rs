@@ -173,6 +173,10 @@ fn success(operation: &Operation, status: StatusCode) -> Response {
         .description(title(status))
         .content(operation.media_type, content)
         .header("X-Request-Id", request_id());
+    if operation.sets_cookie {
+        let about = "The login that waits, or that it does no more.";
+        builder = builder.header("Set-Cookie", header(schema::text(), about));
+    }
     if repeatable(operation) {
         builder = builder.header("Idempotent-Replayed", replayed());
     }

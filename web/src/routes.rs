@@ -8,13 +8,15 @@ use axum::extract::{Request, State};
 use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
-use crate::api::{audit, devices, health, keys, metrics, people, sessions, stats, users, verify};
+use crate::api::{
+    audit, devices, email_codes, health, keys, metrics, people, sessions, stats, users, verify,
+};
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    AuditBroken, DeviceExists, DeviceNotFound, DeviceNotPending, KeyNotFound, NoCheckpoint,
-    NotATestDevice, ScopeTooWide, SigningKeyTooYoung, TooManyDevices, Unauthenticated,
-    UserNotFound,
+    AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, EmailDomainNotAllowed,
+    InvalidOtp, KeyNotFound, Locked, NoCheckpoint, NotATestDevice, ScopeTooWide,
+    SigningKeyTooYoung, TooManyDevices, Unauthenticated, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -57,6 +59,9 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/users/{user_id}/export", people::export, "Hand out all that is stored about a user", &[UserNotFound])
         .call(DELETE, "/api/v1/users/{user_id}", people::erase, "Erase a user; the audit log goes on proving", &[UserNotFound])
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
+        .tag("Email codes")
+        .public("/auth/request-otp", email_codes::request, "Send a code to an email address", &[EmailDomainNotAllowed, Busy])
+        .public("/auth/verify-otp", email_codes::verify, "Log in with a code that was sent by email", &[InvalidOtp, Locked, Busy])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])

@@ -31,6 +31,7 @@ pub(crate) struct Operation {
     pub(crate) input: Description,
     pub(crate) statuses: &'static [StatusCode],
     pub(crate) media_type: &'static str,
+    pub(crate) sets_cookie: bool,
     pub(crate) schema: RefOr<Schema>,
     pub(crate) shapes: Vec<(&'static str, Schema)>,
     /// Problems of this call beyond those of all calls of its kind.
@@ -215,6 +216,7 @@ fn operation<O: Output>(
         input,
         statuses: O::STATUSES,
         media_type: O::MEDIA_TYPE,
+        sets_cookie: O::SETS_COOKIE,
         schema: O::schema(),
         shapes: O::shapes(),
         problems,

@@ -81,6 +81,7 @@ fn settings() -> Settings {
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
+        public: crate::PublicLimits::default(),
         mail: crate::mail::MailSettings::into_folder("outbox".into()),
     }
 }

@@ -78,6 +78,7 @@ impl Store {
 impl Batch {
     /// Makes a user with an open guard.
     pub fn make_user(&mut self, id: UserId, name: &UserName, at: Time) {
+        self.made.push(id.0);
         let refusal = Refusal::UserExists;
         self.step(
             INSERT,

@@ -2,6 +2,7 @@
 
 pub(crate) mod audit;
 pub(crate) mod devices;
+pub(crate) mod email_codes;
 pub(crate) mod health;
 pub(crate) mod keys;
 pub(crate) mod metrics;

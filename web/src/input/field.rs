@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use app::Code;
+use app::{Code, Digits};
 use domain::verify::Typed;
 use domain::{DeviceName, Time, UserName};
 use serde_json::Value;
@@ -24,6 +24,9 @@ pub(crate) struct Field<T> {
 
 /// The largest code as a number.
 const LARGEST_CODE: u32 = 99_999_999;
+
+/// The largest one of six digits.
+const LARGEST_CODE_6: u32 = 999_999;
 
 /// A `device_id`.
 pub(crate) const DEVICE_ID: Field<DeviceName> = Field {
@@ -77,6 +80,17 @@ pub(crate) const CODE: Field<Typed> = Field {
     about: "The code: a string of 6 to 8 digits. From old clients also an integer, which is padded with zeros to the device's length.",
     schema: code_schema,
     parse: code,
+};
+
+/// A code where no device is named, and so no length: an integer means six digits.
+pub(crate) const CODE_6: Field<Code> = Field {
+    about: "The code: a string of 6 to 8 digits. From old clients also an integer, which is padded with zeros to six digits.",
+    schema: || either(pattern("^[0-9]{6,8}$"), integer_of(0, LARGEST_CODE_6)),
+    parse: |value| match code(value)? {
+        Typed::Text(code) => Ok(code),
+        Typed::Integer(number) => Code::from_integer(number, Digits::MIN)
+            .map_err(|_| "Must be a code; as a number it has six digits at most.".into()),
+    },
 };
 
 /// Two codes in a row.
@@ -227,6 +241,24 @@ mod tests {
         check(json!(true), "fault");
         check(json!(null), "fault");
         check(json!(["123456"]), "fault");
+    }
+
+    #[test]
+    fn a_number_without_a_device_is_padded_to_six_digits() {
+        fn check(value: Value, expected: Option<&str>) {
+            let read = (CODE_6.parse)(&value).ok();
+            let read = read.map(|code| code.to_text().to_string());
+            assert_eq!(read.as_deref(), expected, "{value}");
+        }
+        check(json!("01234567"), Some("01234567"));
+        check(json!("012345"), Some("012345"));
+        check(json!(0), Some("000000"));
+        check(json!(12345), Some("012345"));
+        check(json!(999_999), Some("999999"));
+        check(json!(1_000_000), None);
+        check(json!("12345"), None);
+        check(json!(1.5), None);
+        check(json!(-1), None);
     }
 
     #[test]

@@ -39,6 +39,7 @@ fn settings() -> Settings {
         session_seconds: 900,
         signing_key_age: std::time::Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(1),
+        public: app::PublicLimits::default(),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
     }
 }

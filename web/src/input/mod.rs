@@ -11,8 +11,8 @@ mod members;
 
 pub(crate) use assertion::ASSERTION;
 pub(crate) use field::{
-    ABOUT_CURSOR, CODE, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER, USER_ID,
-    User, cursor, flag, line_of, string, whole_number, word_of,
+    ABOUT_CURSOR, CODE, CODE_6, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER,
+    USER_ID, User, cursor, flag, line_of, string, whole_number, word_of,
 };
 pub(crate) use fields::{Description, Fields, Given, Place, Wanted};
 

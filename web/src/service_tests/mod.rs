@@ -83,6 +83,7 @@ fn app_settings(debug: bool) -> app::Settings {
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
+        public: app::PublicLimits::default(),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
     }
 }
