@@ -16,6 +16,7 @@ mod guesses;
 mod harness;
 mod hostile;
 mod lockout;
+mod mail;
 mod outage;
 mod repetition;
 mod revocation;
