@@ -21,6 +21,13 @@ pub enum Caller {
         /// What it may do.
         scopes: Scopes,
     },
+    /// Another service, by a token that it has signed.
+    Jwt {
+        /// Whom the token names; may be empty.
+        subject: Arc<str>,
+        /// What it may do.
+        scopes: Scopes,
+    },
     /// The key given as `API_KEY` in the environment: may do everything.
     Environment,
     /// A person at a public door, without a credential of a service: may do nothing
@@ -37,6 +44,8 @@ impl Caller {
     pub fn name(&self) -> Arc<str> {
         match self {
             Self::Key { id, .. } => format!("key:{id}").into(),
+            Self::Jwt { subject, .. } if subject.is_empty() => "jwt".into(),
+            Self::Jwt { subject, .. } => format!("jwt:{subject}").into(),
             Self::Environment => "env".into(),
             Self::Public => "public".into(),
             Self::CommandLine => "cli".into(),
@@ -47,7 +56,7 @@ impl Caller {
     /// What the caller may do.
     pub fn scopes(&self) -> Scopes {
         match self {
-            Self::Key { scopes, .. } => *scopes,
+            Self::Key { scopes, .. } | Self::Jwt { scopes, .. } => *scopes,
             Self::Public => Scopes::default(),
             Self::Environment | Self::CommandLine | Self::Server => Scopes::all(),
         }
@@ -69,7 +78,11 @@ impl Caller {
     pub(crate) fn key_id(&self) -> Option<Arc<str>> {
         match self {
             Self::Key { id, .. } => Some(Arc::clone(id)),
-            Self::Environment | Self::Public | Self::CommandLine | Self::Server => None,
+            Self::Jwt { .. }
+            | Self::Environment
+            | Self::Public
+            | Self::CommandLine
+            | Self::Server => None,
         }
     }
 }
@@ -158,7 +171,9 @@ impl App {
         if let Some(caller) = self.environment_caller(bearer) {
             return Ok(caller);
         }
-        let key = ApiKeyRef::parse(bearer).ok_or(Error::Unauthenticated)?;
+        let Some(key) = ApiKeyRef::parse(bearer) else {
+            return self.jwt_caller(bearer).ok_or(Error::Unauthenticated);
+        };
         let hash = self.room.root.hash_api_key(key.secret);
         let now = self.clock.now();
         if (freshness == Freshness::CheckedInBatch || !self.store.is_shared())

@@ -266,7 +266,7 @@ impl App {
     }
 }
 
-fn about(action: Action, found: &StoredDevice, context: &Context) -> Event {
+pub(crate) fn about(action: Action, found: &StoredDevice, context: &Context) -> Event {
     let device = &found.device;
     Event::new(action, true, &context.origin())
         .about_user(device.user, &device.owner)

@@ -10,13 +10,12 @@ use domain::{
 use otp::{Algorithm, Code, Secret, Totp, hotp};
 use serde::Serialize;
 use store::{Batch, NewChallenge, Refusal, StoreError};
-use vault::token_secret;
 
 use crate::context::Context;
 use crate::devices::TRIES;
 use crate::limits::Source;
+use crate::logins::FirstStep;
 use crate::mail::CodeMail;
-use crate::sessions::Tokens;
 use crate::verify::locked;
 use crate::{App, Error};
 
@@ -24,8 +23,6 @@ use crate::{App, Error};
 const FORGET_MS: i64 = 3_600_000;
 /// 160 bits, the length of the hash (RFC 4226, section 4).
 const SECRET_BYTES: usize = 20;
-/// How long a login waits for its second factor, in seconds.
-const PENDING_SECONDS: i64 = 300;
 
 /// That a code is on its way.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -36,29 +33,6 @@ pub struct EmailCodeSent {
     pub expires_in: i64,
     /// Seconds until another one can be asked for; before, no second mail is sent.
     pub resend_after: i64,
-}
-
-/// A login that waits for its second factor.
-#[derive(Serialize)]
-pub struct PendingEmailLogin {
-    /// Always true.
-    pub mfa_required: bool,
-    /// The sentence of the contract.
-    pub message: &'static str,
-    /// What the second step gives back.
-    pub mfa_token: String,
-    /// Seconds that it waits.
-    pub expires_in: i64,
-}
-
-/// What came of a right code.
-#[derive(Serialize)]
-#[serde(untagged)]
-pub enum EmailLogin {
-    /// No second factor is in force: a session is open.
-    Done(Tokens),
-    /// A second factor is needed.
-    Pending(PendingEmailLogin),
 }
 
 /// What is known of an address.
@@ -123,7 +97,7 @@ impl App {
         source: Source,
         address: &EmailAddress,
         code: Code,
-    ) -> Result<EmailLogin, Error> {
+    ) -> Result<FirstStep, Error> {
         self.admit_email_login(source)?;
         let name = address.user_name();
         self.make_lockable(&name).await?;
@@ -143,10 +117,15 @@ impl App {
         let mut batch = Batch::new();
         batch.open_session_without_factor(&session);
         match self.store.commit(batch).await {
-            Ok(_) => Ok(EmailLogin::Done(self.access_token(&session, &name).await?)),
+            Ok(_) => Ok(FirstStep::Done(self.access_token(&session, &name).await?)),
             Err(StoreError::Refused(Refusal::FactorInForce)) => {
-                let pending = self.begin_email_login(user, answer.at).await?;
-                Ok(EmailLogin::Pending(pending))
+                let batch = Batch::new();
+                let begun = self.begin_login(context, batch, user, "email", answer.at);
+                match begun.await {
+                    // Erased in between: here nobody has given a password.
+                    Err(Error::InvalidCredentials) => Err(Error::InvalidOtp),
+                    begun => Ok(FirstStep::Pending(begun?)),
+                }
             }
             Err(StoreError::Refused(_)) => Err(Error::InvalidOtp),
             Err(error) => Err(error.into()),
@@ -277,32 +256,6 @@ impl App {
             }
         }
         Err(Error::Busy)
-    }
-
-    /// Begins to wait for the second factor of somebody who has proved an address.
-    async fn begin_email_login(&self, user: UserId, now: Time) -> Result<PendingEmailLogin, Error> {
-        let id = self.store.new_id().await?;
-        let secret = token_secret(self.room.random.as_ref());
-        let mut batch = Batch::new();
-        batch.make_challenge(&NewChallenge {
-            id: ChallengeId(id),
-            user,
-            kind: ChallengeKind::Login,
-            hash: Some(self.room.root.hash_token("login", &secret)),
-            context: r#"{"first":"email"}"#.into(),
-            created_at: now,
-            expires_at: now.plus_seconds(PENDING_SECONDS),
-            uses: 1,
-        });
-        if !self.committed(batch).await? {
-            return Err(Error::InvalidOtp);
-        }
-        Ok(PendingEmailLogin {
-            mfa_required: true,
-            message: "MFA enabled. Please submit OTP",
-            mfa_token: format!("{id}.{}", secret.as_str()),
-            expires_in: PENDING_SECONDS,
-        })
     }
 }
 

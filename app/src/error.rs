@@ -35,7 +35,7 @@ pub enum Error {
     #[error("The user has as many devices as a user may have.")]
     TooManyDevices,
     /// No user of that name.
-    #[error("No such user.")]
+    #[error("User not found")]
     UserNotFound,
     /// The user is unknown or has no authenticator in force: the sentence of the old
     /// service.

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
 use domain::Time;
-use domain::verify::Ask;
+use domain::verify::{Ask, Verdict};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use store::{Batch, Refusal, StoreError, Ticket};
@@ -19,6 +19,8 @@ pub struct Repeatable {
     pub header: String,
     /// Method and path.
     pub route: String,
+    /// What stood after the `?`; empty for nothing.
+    pub query: String,
     /// The body as received.
     pub body: Vec<u8>,
 }
@@ -162,7 +164,13 @@ impl App {
         let root = &self.room.root;
         let caller = context.caller.name();
         let id = root.idempotency_id(&caller, &repeatable.route, &repeatable.header);
-        (id, root.idempotency_fingerprint(&repeatable.body, &[]))
+        let query = [repeatable.query.as_bytes()];
+        // Without a query the fingerprint is the one of a release that knew none.
+        let query: &[&[u8]] = match repeatable.query.as_str() {
+            "" => &[],
+            _ => &query,
+        };
+        (id, root.idempotency_fingerprint(&repeatable.body, query))
     }
 
     /// What a lane needs to give an attempt's first answer again.
@@ -176,6 +184,17 @@ impl App {
             lives_ms: match ask {
                 Ask::Confirm(_) | Ask::Resynchronise(..) | Ask::Explain(_) => PLAIN_MS,
                 _ => VERIFICATION_MS,
+            },
+            keeps: match ask {
+                // Here a wrong code is an error, and so is a lock.
+                Ask::IssuedOrAuthenticator(_) => |verdict| {
+                    matches!(
+                        verdict,
+                        Verdict::Proven(_) | Verdict::NoFactor | Verdict::Unknown
+                    )
+                },
+                Ask::Spoken(_) => |verdict| *verdict != Verdict::Locked,
+                _ => |_| true,
             },
         })
     }
@@ -264,12 +283,15 @@ impl<'a> Turn<'a> {
 type KeptError = (&'static str, fn() -> Error);
 
 /// The errors that are kept, with the words they are kept under.
-const KEPT_ERRORS: [KeptError; 8] = [
+const KEPT_ERRORS: [KeptError; 11] = [
     ("device_not_found", || Error::DeviceNotFound),
     ("device_exists", || Error::DeviceExists),
     ("device_not_pending", || Error::DeviceNotPending),
     ("too_many_devices", || Error::TooManyDevices),
     ("user_not_found", || Error::UserNotFound),
+    ("two_factor_not_enabled", || Error::TwoFactorNotEnabled),
+    ("no_active_device", || Error::NoActiveDevice),
+    ("otp_enabled", || Error::OtpEnabled),
     ("key_not_found", || Error::KeyNotFound),
     ("not_a_test_device", || Error::NotATestDevice),
     ("audit_broken", || Error::AuditBroken),

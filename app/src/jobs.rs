@@ -94,13 +94,13 @@ impl App {
         Ok(())
     }
 
-    /// Removes challenges that nobody can answer any more. They stay for a day after
-    /// their end, so that a late code is known as such and an address keeps its count.
+    /// Removes challenges that have been over for a day: until then a spent code is told
+    /// from a wrong one, and a day's count is not forgotten.
     async fn sweep_challenges(&self) -> Result<(), Error> {
-        const DAY_MS: i64 = 86_400_000;
-        let before = self.store.now().await?.plus_millis(-DAY_MS);
+        const DAY_SECONDS: i64 = 86_400;
+        let before = self.store.now().await?.plus_seconds(-DAY_SECONDS);
         let mut batch = Batch::new();
-        batch.sweep_challenges(before, SLICE);
+        batch.sweep_challenges(before, SLICE * 10);
         self.store.commit(batch).await?;
         Ok(())
     }

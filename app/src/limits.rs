@@ -44,6 +44,10 @@ impl Source {
 pub(crate) struct Limits {
     failures: Option<RateCounters<Source>>,
     per_key: Option<RateCounters<Arc<str>>>,
+    signups: Option<RateCounters<Source>>,
+    logins: Option<RateCounters<Source>>,
+    second_steps: Option<RateCounters<Source>>,
+    account_logins: Option<RateCounters<UserName>>,
     email_requests: Option<RateCounters<Source>>,
     email_logins: Option<RateCounters<Source>>,
     mails: Option<RateCounters<UserName>>,
@@ -57,6 +61,10 @@ impl Limits {
         Self {
             failures: counters(minute, MINUTE_MS),
             per_key: counters(second, 1000),
+            signups: counters(public.signups_per_hour, HOUR_MS),
+            logins: counters(public.logins_per_minute, MINUTE_MS),
+            second_steps: counters(public.logins_per_minute, MINUTE_MS),
+            account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
             email_requests: counters(public.email_requests_per_hour, HOUR_MS),
             email_logins: counters(public.logins_per_minute, MINUTE_MS),
             mails: counters(public.mails_per_hour, HOUR_MS),
@@ -108,6 +116,37 @@ impl App {
             self.refusals.rate_limited(name);
             self.metrics.rate_limited();
         })
+    }
+
+    /// Counts a signup of that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_signup(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.signups.as_ref(), source)
+    }
+
+    /// Counts a password that is about to be checked, for its source and for the name
+    /// that it came with, whether anybody has that name or not: what is answered at the
+    /// limit tells nothing. The account's own limit makes guessing slow from however
+    /// many addresses it comes; no number of wrong passwords locks an account for longer
+    /// than the next one is slowed down.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
+        self.admit_visit(self.limits.logins.as_ref(), source)?;
+        let counters = self.limits.account_logins.as_ref();
+        let decision = counters.map(|counters| counters.charge(name, self.clock.now(), 1));
+        self.note_limit(decision, source)
+    }
+
+    /// Counts a second factor of that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_second_step(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.second_steps.as_ref(), source)
     }
 
     /// Counts a request of that source for an emailed code.

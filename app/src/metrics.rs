@@ -5,6 +5,7 @@ mod mail;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use domain::Method;
 use domain::verify::Verdict;
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::metrics::counter::Counter;
@@ -164,14 +165,21 @@ impl Metrics {
                 #[allow(clippy::cast_precision_loss, reason = "a window is a few steps")]
                 self.skew.observe(skew as f64);
             }
-            Verdict::Rejected => {
+            Verdict::Proven(proof) => {
+                self.accepted.inc();
+                if proof.method == Method::Otp {
+                    #[allow(clippy::cast_precision_loss, reason = "a window is a few steps")]
+                    self.skew.observe(proof.skew as f64);
+                }
+            }
+            Verdict::Rejected | Verdict::Spent => {
                 self.rejected.inc();
                 if answer.locked_until.is_some() || answer.attempts_remaining == 0 {
                     self.locks.inc();
                 }
             }
             Verdict::Locked => drop(self.locked.inc()),
-            Verdict::Inactive => drop(self.inactive.inc()),
+            Verdict::Inactive | Verdict::NoFactor => drop(self.inactive.inc()),
             Verdict::Unknown => drop(self.unknown.inc()),
             _ => {}
         }

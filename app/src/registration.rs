@@ -8,13 +8,15 @@ use otp::{Algorithm, Digits, Secret, uri::OtpauthUri};
 use serde::Serialize;
 use serde_json::json;
 use serde_json::value::RawValue;
-use store::{Batch, NewDevice, Refusal};
+use store::{Batch, NewDevice, Refusal, StoredDevice};
+use zeroize::Zeroizing;
 
 use crate::context::Context;
 use crate::devices::{TRIES, period};
 use crate::idempotency::{Kept, Reply, Turn};
 use crate::judge::device_place;
 use crate::{App, Error};
+
 /// A device to be made, checked at the edge.
 pub struct Registration {
     /// Its name.
@@ -41,6 +43,9 @@ pub struct Registration {
     pub require_confirmation: bool,
     /// Its current code may be read in debug mode.
     pub test: bool,
+    /// Through which door it is made; `None` for the devices' own. Of another door a
+    /// user has one device in force at most.
+    pub door: Option<&'static str>,
 }
 
 /// What the one who registered is told, once.
@@ -78,9 +83,25 @@ impl App {
         context: &Context,
         registration: &Registration,
     ) -> Result<Reply<Registered>, Error> {
+        self.register_as(context, registration, |registered| registered)
+            .await
+    }
+
+    /// The same, told in other words: what `view` makes of it is the answer, and what a
+    /// repeated request gets.
+    ///
+    /// # Errors
+    /// As [`App::register`], and [`Error::OtpEnabled`] at a door that has one already.
+    pub(crate) async fn register_as<T: Serialize>(
+        &self,
+        context: &Context,
+        registration: &Registration,
+        view: fn(Registered) -> T,
+    ) -> Result<Reply<T>, Error> {
         self.once(context, move |turn| async move {
             for _ in 0..TRIES {
-                if let Some(done) = self.try_register(context, registration, turn).await? {
+                let done = self.try_register(context, registration, turn, view);
+                if let Some(done) = done.await? {
                     return Ok(done);
                 }
             }
@@ -90,12 +111,13 @@ impl App {
     }
 
     /// `None` when somebody else changed what this builds on.
-    async fn try_register(
+    async fn try_register<T: Serialize>(
         &self,
         context: &Context,
         wanted: &Registration,
         turn: Turn<'_>,
-    ) -> Result<Option<Registered>, Error> {
+        view: fn(Registered) -> T,
+    ) -> Result<Option<T>, Error> {
         let now = self.store.now().await?;
         let mut batch = Batch::new();
         if let Some(old) = self.store.device(&wanted.device).await? {
@@ -116,6 +138,9 @@ impl App {
             }
         };
         batch.require_room(user, self.settings.max_devices_per_user);
+        if let Some(door) = wanted.door {
+            batch.require_none_of_door(user, door);
+        }
         let (new, registered) = self.make_device(wanted, user, now).await?;
         batch.insert_device(&new);
         let status = new.device.state.as_str();
@@ -125,15 +150,18 @@ impl App {
             .about_device(new.device.id, wanted.device.as_str())
             .with(&detail);
         batch.record(event);
-        match turn.commit(batch, now, &registered, Kept::Secret).await? {
-            Ok(()) => Ok(Some(registered)),
+        let answer = view(registered);
+        match turn.commit(batch, now, &answer, Kept::Secret).await? {
+            Ok(()) => Ok(Some(answer)),
             Err(Refusal::DeviceExists) => Err(Error::DeviceExists),
             Err(Refusal::TooManyDevices) => Err(Error::TooManyDevices),
+            Err(Refusal::DoorTaken) => Err(Error::OtpEnabled),
             Err(_) => Ok(None),
         }
     }
 
-    async fn make_device(
+    /// A device that is about to be stored, and what is shown of it once.
+    pub(crate) async fn make_device(
         &self,
         wanted: &Registration,
         user: UserId,
@@ -183,7 +211,7 @@ impl App {
             issuer: wanted.issuer.clone(),
             test: wanted.test,
             created_at: now,
-            door: None,
+            door: wanted.door,
         };
         Ok((new, registered))
     }
@@ -198,10 +226,7 @@ impl App {
         let issuer = wanted.issuer.as_ref().unwrap_or(&self.settings.issuer);
         let account = wanted.label.as_deref().unwrap_or(wanted.user.canonical());
         let uri = OtpauthUri {
-            kind: match wanted.kind {
-                Kind::Totp { period } => otp::uri::Kind::Totp { period },
-                Kind::Hotp => otp::uri::Kind::Hotp { counter: 0 },
-            },
+            kind: uri_kind(wanted.kind),
             issuer: Some(issuer.clone()),
             account: account.to_owned(),
             secret: Secret::from_bytes(secret.expose().to_vec()),
@@ -222,11 +247,40 @@ impl App {
         }
     }
 
+    /// The URI of a stored device that nobody has used yet. Whoever asks has proved
+    /// that it is theirs.
+    pub(crate) fn stored_uri(&self, stored: &StoredDevice) -> Result<Zeroizing<String>, Error> {
+        let device = &stored.device;
+        let secret = self.room.keyring.open_secret(
+            device_place(device.id.0),
+            vault::KeyVersion(device.key.version),
+            &device.key.bytes,
+        )?;
+        let issuer = stored.issuer.as_ref().unwrap_or(&self.settings.issuer);
+        let uri = OtpauthUri {
+            kind: uri_kind(device.kind),
+            issuer: Some(issuer.clone()),
+            account: stored.label.as_ref().unwrap_or(&device.owner).clone(),
+            secret,
+            algorithm: device.algorithm,
+            digits: device.digits,
+        };
+        Ok(uri.to_uri())
+    }
+
     /// The security level of a registration, by its name.
     pub fn policy(&self, name: Option<&str>) -> Option<&Policy> {
         match name {
             None => Some(&self.settings.policies.default),
             Some(name) => self.settings.policies.named(name),
         }
+    }
+}
+
+/// How a device that has accepted nothing yet counts.
+fn uri_kind(kind: Kind) -> otp::uri::Kind {
+    match kind {
+        Kind::Totp { period } => otp::uri::Kind::Totp { period },
+        Kind::Hotp => otp::uri::Kind::Hotp { counter: 0 },
     }
 }

@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use store::{Batch, NewSession, StoredSession};
 
 use crate::context::Context;
+use crate::limits::Source;
 use crate::signing::Purpose;
 use crate::tokens::hex;
 use crate::{App, Error};
@@ -97,6 +98,27 @@ impl App {
     /// [`Error::Unauthenticated`] for anything else.
     pub async fn session(&self, token: &str) -> Result<Session, Error> {
         Ok(self.alive(token).await?.0)
+    }
+
+    /// The same for what came with a request of that source; one without a living
+    /// session counts as a failure of it.
+    ///
+    /// # Errors
+    /// [`Error::Unauthenticated`], [`Error::RateLimited`].
+    pub(crate) async fn session_of(
+        &self,
+        source: Source,
+        bearer: Option<&str>,
+    ) -> Result<Session, Error> {
+        self.admit(source)?;
+        let found = match bearer {
+            Some(token) => self.session(token).await,
+            None => Err(Error::Unauthenticated),
+        };
+        if let Err(Error::Unauthenticated) = found {
+            self.count_failure(source);
+        }
+        found
     }
 
     async fn alive(&self, token: &str) -> Result<(Session, Map<String, Value>), Error> {

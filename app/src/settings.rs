@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use domain::Policies;
+use domain::{Policies, Scopes};
 
 use crate::mail::MailSettings;
 
@@ -17,6 +17,8 @@ pub struct Settings {
     pub max_devices_per_user: i64,
     /// How long a device waits for its first code.
     pub pending: Duration,
+    /// How long an issued code lives.
+    pub issued: Duration,
     /// The stricter rules hold.
     pub production: bool,
     /// Causes may be shown, test codes may be read (never in production).
@@ -35,10 +37,28 @@ pub struct Settings {
     pub signing_key_age: Duration,
     /// Time between two checkpoints when there is news.
     pub checkpoint_interval: Duration,
-    /// Limits of the doors that need no credential.
-    pub public: PublicLimits,
     /// Mail, and the codes that go by it.
     pub mail: MailSettings,
+    /// What tokens of other services must say, where they are accepted.
+    pub jwt: JwtRules,
+    /// Limits of the doors that need no credential.
+    pub public: PublicLimits,
+    /// Accounts with a password.
+    pub accounts: AccountSettings,
+    /// What a password's hash costs. No configuration reaches this: a server has
+    /// [`PasswordCost::default`], only tests take less.
+    pub password_cost: PasswordCost,
+}
+
+/// What a token of another service must say, and what it can allow at most.
+#[derive(Clone, Debug, Default)]
+pub struct JwtRules {
+    /// The audience that it must name.
+    pub audience: String,
+    /// The most that it can allow.
+    pub scopes: Scopes,
+    /// What one without scopes allows.
+    pub default_scopes: Scopes,
 }
 
 /// Limits of the doors that need no credential; 0 switches one off.
@@ -66,6 +86,38 @@ impl Default for PublicLimits {
             mails_per_hour: 5,
         }
     }
+}
+
+/// Accounts with a password.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccountSettings {
+    /// Threads that hash passwords.
+    pub password_threads: usize,
+    /// Requests that may wait for one of them.
+    pub password_queue: usize,
+    /// A login may be found by user, address and user agent, for clients of the old
+    /// contract.
+    pub old_login: bool,
+}
+
+impl Default for AccountSettings {
+    fn default() -> Self {
+        Self {
+            password_threads: 2,
+            password_queue: 64,
+            old_login: false,
+        }
+    }
+}
+
+/// The costs of Argon2id.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum PasswordCost {
+    /// Those of the vault: what a server takes.
+    #[default]
+    Full,
+    /// Next to none, for tests that are about something else.
+    Test,
 }
 
 impl Settings {

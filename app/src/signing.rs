@@ -97,6 +97,15 @@ impl Signing {
 }
 
 impl App {
+    /// Makes the keys of a new database and reads those of another, so that the next ones
+    /// are published from the first moment.
+    ///
+    /// # Errors
+    /// When the database cannot be read or written.
+    pub async fn prepare_signing_keys(&self) -> Result<(), Error> {
+        self.read_signing_keys().await.map(drop)
+    }
+
     /// The public keys for whoever verifies our tokens (RFC 7517).
     ///
     /// # Errors

@@ -1,6 +1,6 @@
 //! What is put into tokens: assertions for other services, access tokens of sessions.
 
-use domain::{Ask, Method, Time};
+use domain::{Ask, Method, Time, UserName, Verdict};
 use serde_json::json;
 use store::Answer;
 
@@ -54,6 +54,27 @@ impl App {
             request: self.ticket(context, ask).map(|ticket| ticket.id),
         };
         self.assertion(wanted, &proven).await.map(Some)
+    }
+
+    /// The same for an answer about a person; `None` also when nothing was proved.
+    pub(crate) async fn vouch(
+        &self,
+        context: &Context,
+        wanted: Option<&Wanted>,
+        name: &UserName,
+        (ask, answer): (&Ask, &Answer),
+    ) -> Result<Option<String>, Error> {
+        let Verdict::Proven(proof) = answer.verdict else {
+            return Ok(None);
+        };
+        self.assertion_of(
+            context,
+            wanted,
+            name.canonical(),
+            proof.method,
+            (ask, answer),
+        )
+        .await
     }
 
     /// A signed, audience-bound proof of a verification (`typ` `2fa+jwt`), of 300 s.

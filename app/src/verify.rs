@@ -71,15 +71,8 @@ impl App {
         code: Typed,
         wanted: Option<&Wanted>,
     ) -> Result<Verification, Error> {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "a duration for the metrics: no rule depends on it"
-        )]
-        let begun = tokio::time::Instant::now();
-        let ask = Ask::Verify(code);
-        let answer = self.ask(context, device.clone(), ask).await?;
-        self.metrics
-            .verification(&answer, begun.elapsed().as_secs_f64());
+        let (subject, ask) = (Subject::Device(device.clone()), Ask::Verify(code));
+        let answer = self.judged(context, subject, ask).await?;
         let mut found = verification(&answer, "/otp")?;
         if found.valid && wanted.is_some() {
             // Removed in between: then there is nobody to vouch for any more.
@@ -160,6 +153,24 @@ impl App {
 
     async fn ask(&self, context: &Context, device: DeviceName, ask: Ask) -> Result<Answer, Error> {
         self.submit(context, Subject::Device(device), ask).await
+    }
+
+    /// Sends an attempt that is a verification through its lane, and measures it.
+    pub(crate) async fn judged(
+        &self,
+        context: &Context,
+        subject: Subject,
+        ask: Ask,
+    ) -> Result<Answer, Error> {
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "a duration for the metrics: no rule depends on it"
+        )]
+        let begun = tokio::time::Instant::now();
+        let answer = self.submit(context, subject, ask).await?;
+        self.metrics
+            .verification(&answer, begun.elapsed().as_secs_f64());
+        Ok(answer)
     }
 
     /// Sends an attempt through its lane.

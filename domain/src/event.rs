@@ -121,7 +121,7 @@ pub struct UnknownAction;
 /// Who asked, and from where.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Origin {
-    /// The credential: `key:<id>`, `env`, `cli` or `server`. No person, so it stays
+    /// The credential: `key:<id>`, `jwt:<sub>`, `env`, `cli` or `server`. No person, so it stays
     /// when a person is erased.
     pub caller: Arc<str>,
     /// The request that asked.

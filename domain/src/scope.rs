@@ -58,6 +58,15 @@ impl Scope {
         Scope::Admin,
     ];
 
+    /// Scopes that no token of another service gets: whoever holds the shared key could
+    /// make itself administrator.
+    pub const NEVER_BY_JWT: [Scope; 4] = [
+        Scope::Admin,
+        Scope::KeysWrite,
+        Scope::UsersWrite,
+        Scope::DevicesWrite,
+    ];
+
     /// The scope's name in the API, in tokens and in storage.
     pub const fn as_str(self) -> &'static str {
         match self {

@@ -67,6 +67,8 @@ pub enum KeysCommand {
     },
     /// List all keys, never their secrets.
     List,
+    /// Take the next signing keys (of assertions and access tokens) into use now.
+    RotateSigning,
     /// Revoke a key by its id.
     Revoke {
         /// The part between the underscores of the key.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use app::mail::{Login, MailSettings, SmtpServer};
 use app::{App, Room, RoomError};
 use store::{Access, Clock, Store, Target};
-use vault::{KeyVersion, MasterSecret, Random};
+use vault::{KeyVersion, MasterSecret, Random, SharedSecret};
 use zeroize::Zeroizing;
 
 use crate::config::settings::Settings;
@@ -22,7 +22,7 @@ pub enum WiringError {
     /// The keys.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// The master secret.
+    /// The master secret, or the one that is shared with other services.
     #[error(transparent)]
     Vault(#[from] vault::VaultError),
     /// An existing database without its master secret, or a new one that may not get
@@ -79,12 +79,14 @@ pub fn store_settings(settings: &Settings) -> store::Settings {
 
 /// The settings of the application.
 pub fn app_settings(settings: &Settings) -> app::Settings {
+    let limits = &settings.limits;
     const DAY_SECONDS: u64 = 86_400;
     app::Settings {
         policies: settings.policies.clone(),
         issuer: settings.codes.issuer.clone(),
         max_devices_per_user: i64::from(settings.codes.max_devices_per_user),
         pending: settings.codes.pending,
+        issued: settings.codes.issued,
         production: settings.environment.is_production(),
         debug: settings.debug,
         address_failures_per_minute: settings.limits.address_failures_per_minute,
@@ -97,14 +99,25 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         session_seconds: i64::try_from(settings.accounts.session.as_secs()).unwrap_or(i64::MAX),
         signing_key_age: settings.tokens.rotation,
         checkpoint_interval: settings.audit.checkpoint_interval,
-        public: app::PublicLimits {
-            signups_per_hour: settings.limits.signups_per_hour,
-            logins_per_minute: settings.limits.logins_per_minute,
-            account_logins_per_minute: settings.limits.account_logins_per_minute,
-            email_requests_per_hour: settings.limits.email_requests_per_hour,
-            mails_per_hour: settings.limits.mails_per_hour,
-        },
         mail: mail_settings(settings),
+        jwt: app::JwtRules {
+            audience: settings.jwt.audience.clone(),
+            scopes: settings.jwt.scopes,
+            default_scopes: settings.jwt.default_scopes,
+        },
+        public: app::PublicLimits {
+            signups_per_hour: limits.signups_per_hour,
+            logins_per_minute: limits.logins_per_minute,
+            account_logins_per_minute: limits.account_logins_per_minute,
+            email_requests_per_hour: limits.email_requests_per_hour,
+            mails_per_hour: limits.mails_per_hour,
+        },
+        accounts: app::AccountSettings {
+            password_threads: settings.accounts.password_threads,
+            password_queue: settings.accounts.password_queue,
+            old_login: settings.accounts.old_login,
+        },
+        password_cost: app::PasswordCost::Full,
     }
 }
 
@@ -263,15 +276,31 @@ pub async fn start(
     opened: Opened,
     around: &Surroundings,
 ) -> Result<App, WiringError> {
+    start_with(settings, app_settings(settings), opened, around).await
+}
+
+/// The same with rules that need not be those of the configuration: for tests.
+///
+/// # Errors
+/// When the lanes cannot begin.
+pub async fn start_with(
+    settings: &Settings,
+    rules: app::Settings,
+    opened: Opened,
+    around: &Surroundings,
+) -> Result<App, WiringError> {
     let key = settings.callers.api_key.as_ref();
     let key = key.map(|key| Zeroizing::new(key.expose().to_owned()));
+    let secret = settings.jwt.secret_key.as_ref();
+    let secret = secret.map(|secret| SharedSecret::new(secret.expose().as_bytes()));
     let clock = Arc::clone(&around.clock);
     let app = App::start(
-        app_settings(settings),
+        rules,
         opened.store,
         opened.room,
         clock,
         key,
+        secret.transpose()?,
     )
     .await?;
     if let Some(version) = opened.new_version {

@@ -47,6 +47,8 @@ pub enum Refusal {
     DeviceExists,
     /// The user has as many devices as a user may have.
     TooManyDevices,
+    /// The user has a device in force that was made at that door.
+    DoorTaken,
     /// The device changed in the meantime.
     DeviceChanged,
     /// The API key is unknown or revoked already.

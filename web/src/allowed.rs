@@ -51,6 +51,7 @@ needs!(
     UsersRead,
     UsersWrite,
     OtpVerify,
+    CodesIssue,
     AuditRead,
     StatsRead,
     KeysWrite,
@@ -151,6 +152,7 @@ pub(crate) fn repeatable(parts: &Parts, body: &[u8]) -> Result<Option<Repeatable
         Ok(header) if fits && values.next().is_none() => Ok(Some(Repeatable {
             header: header.to_owned(),
             route: format!("{} {}", parts.method, parts.uri.path()),
+            query: parts.uri.query().unwrap_or_default().to_owned(),
             body: body.to_vec(),
         })),
         _ => Err(Fault::new(

@@ -22,6 +22,8 @@ pub(crate) trait Output: Send {
     const STATUSES: &'static [StatusCode];
     /// The media type of its body.
     const MEDIA_TYPE: &'static str = JSON;
+    /// Another one that a client may ask for by `Accept`.
+    const OTHER_MEDIA_TYPE: Option<&'static str> = None;
     /// It may come with a cookie.
     const SETS_COOKIE: bool = false;
 

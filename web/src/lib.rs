@@ -22,6 +22,7 @@ mod front;
 mod input;
 mod openapi;
 mod problem;
+mod qr;
 mod refusal;
 mod request_id;
 mod routes;

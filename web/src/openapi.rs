@@ -22,7 +22,7 @@ const BEARER: &str = "bearer";
 
 const ABOUT: &str = "One-time passwords for services: devices, codes, users. Errors are `application/problem+json` documents (RFC 9457); programs go by `code`.";
 
-const ABOUT_BEARER: &str = "An API key, `otpd_<id>_<secret>`. Each call names the scope that the key must have; `admin` is all of them.";
+const ABOUT_BEARER: &str = "An API key, `otpd_<id>_<secret>`, or a JWT (HS256) of another service, where they are accepted. Each call names the scope that it must have; `admin` is all of them.";
 
 /// The document of these operations.
 pub(crate) fn of(operations: Vec<Operation>) -> OpenApi {
@@ -107,9 +107,13 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     builder.build()
 }
 
-/// `POST /api/v1/devices/{device_id}/confirm` is `post_devices_device_id_confirm`.
+/// `POST /api/v1/devices/{device_id}/confirm` is `post_devices_device_id_confirm`;
+/// `POST /otp/verify` is `post_user_otp_verify`, as the other one is under `/api/v1`.
 fn id(operation: &Operation) -> String {
-    let path = operation.path.trim_start_matches("/api/v1");
+    let path = match operation.path.strip_prefix("/otp/") {
+        Some(rest) => &format!("/user/otp/{rest}"),
+        None => operation.path.trim_start_matches("/api/v1"),
+    };
     let words = path.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let words: Vec<&str> = words.filter(|word| !word.is_empty()).collect();
     let method = operation.method.as_str().to_ascii_lowercase();
@@ -162,7 +166,11 @@ fn body(operation: &Operation) -> Option<utoipa::openapi::request_body::RequestB
     Some(
         RequestBodyBuilder::new()
             .content("application/json", content)
-            .required(Some(Required::True))
+            .required(Some(if operation.input.needs_body() {
+                Required::True
+            } else {
+                Required::False
+            }))
             .build(),
     )
 }
@@ -171,8 +179,11 @@ fn success(operation: &Operation, status: StatusCode) -> Response {
     let content = Content::new(Some(operation.schema.clone()));
     let mut builder = ResponseBuilder::new()
         .description(title(status))
-        .content(operation.media_type, content)
+        .content(operation.media_type, content.clone())
         .header("X-Request-Id", request_id());
+    if let Some(other) = operation.other_media_type {
+        builder = builder.content(other, content);
+    }
     if operation.sets_cookie {
         let about = "The login that waits, or that it does no more.";
         builder = builder.header("Set-Cookie", header(schema::text(), about));
@@ -247,8 +258,11 @@ fn problem_response(status: StatusCode, own: &[Problem]) -> Response {
     ) {
         builder = builder.header("Retry-After", seconds());
     }
-    // These two are kept for a repeated request, as a success is.
-    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT) {
+    // These two are kept for a repeated request, as a success is; and a kept success
+    // becomes "wrong code" when what proved it has been revoked since.
+    if matches!(status, StatusCode::NOT_FOUND | StatusCode::CONFLICT)
+        || own.contains(&Problem::InvalidOtp)
+    {
         builder = builder.header("Idempotent-Replayed", replayed());
     }
     builder.build()

@@ -9,14 +9,17 @@ use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    audit, devices, email_codes, health, keys, metrics, people, sessions, stats, users, verify,
+    accounts, audit, devices, email_codes, health, issued, keys, metrics, mfa, passes, people,
+    recovery, sessions, stats, two_factor, user_otp, users, verify,
 };
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
     AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, EmailDomainNotAllowed,
-    InvalidOtp, KeyNotFound, Locked, NoCheckpoint, NotATestDevice, ScopeTooWide,
-    SigningKeyTooYoung, TooManyDevices, Unauthenticated, UserNotFound,
+    InvalidCredentials, InvalidOtp, KeyNotFound, Locked, MfaAlreadyDisabled, MfaNotPending,
+    NoActiveDevice, NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide,
+    SigningKeyTooYoung, StepUpRequired, TooManyDevices, TwoFactorNotEnabled, Unauthenticated,
+    UserExists, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -53,12 +56,32 @@ fn table(test_codes: bool) -> Table {
         .only_if(test_codes, |table| {
             table.call(POST, "/api/v1/test/otp", devices::test_code, "Read the current code of a test device", &[DeviceNotFound, NotATestDevice])
         })
+        .tag("A user's own OTP")
+        .call(POST, "/otp/enable", user_otp::enable, "Make an authenticator for a user", &[OtpEnabled, TooManyDevices])
+        .call(POST, "/otp/verify", user_otp::verify, "Verify a code of any authenticator of a user", &[NoActiveDevice])
+        .call(POST, "/otp/deactivate", user_otp::deactivate, "Deactivate the authenticator that was made here", &[NoActiveDevice])
+        .tag("Codes for sister services")
+        .call(POST, "/generate", issued::generate, "Issue a code for a user", &[TwoFactorNotEnabled])
+        .call(POST, "/verify", issued::verify, "Verify an issued code, or an authenticator's", &[OtpSpent, InvalidOtp, UserNotFound, TwoFactorNotEnabled, Locked])
         .tag("Users")
         .call(GET, "/api/v1/users", people::list_all, "List users, newest first", &[])
         .call(GET, "/api/v1/users/{user_id}", people::show, "Look at a user", &[UserNotFound])
+        .call(GET, "/api/v1/users/{user_id}/2fa", two_factor::show, "Whether a user has a second factor, and which", &[])
         .call(GET, "/api/v1/users/{user_id}/export", people::export, "Hand out all that is stored about a user", &[UserNotFound])
         .call(DELETE, "/api/v1/users/{user_id}", people::erase, "Erase a user; the audit log goes on proving", &[UserNotFound])
         .call(POST, "/api/v1/users/{user_id}/unlock", users::unlock, "Open a user's lock", &[UserNotFound])
+        .call(POST, "/api/v1/users/{user_id}/recovery-codes", recovery::renew, "Make a fresh set of recovery codes", &[UserNotFound])
+        .call(POST, "/api/v1/users/{user_id}/pass", passes::make, "Make a pass for someone who lost the phone", &[UserNotFound])
+        .call(POST, "/api/v1/recovery/verify", recovery::verify, "Verify a recovery code or a pass", &[UserNotFound, Locked])
+        .tag("Accounts")
+        .public("/signup", accounts::sign_up, "Make an account", &[UserExists, Busy])
+        .public("/qrcode/{username}", mfa::qr_code, "The QR code of a second factor that has accepted no code yet", &[Unauthenticated, MfaNotPending, Busy])
+        .public("/login", accounts::log_in, "Log in with a password", &[InvalidCredentials, Busy])
+        .public("/login-2fa", accounts::second_step, "Complete a login with the second factor", &[InvalidOtp, Locked])
+        .public("/enable-mfa", mfa::enable, "Make a second factor, to be confirmed", &[Unauthenticated, InvalidCredentials, StepUpRequired, TooManyDevices, Busy])
+        .public("/enable-mfa/confirm", mfa::confirm, "Put a second factor in force by its first code", &[Unauthenticated, InvalidOtp, StepUpRequired, MfaNotPending, Locked])
+        .public("/disable-mfa", mfa::disable, "Remove the second factor", &[InvalidCredentials, InvalidOtp, MfaAlreadyDisabled, Locked, Busy])
+        .public("/recovery-codes", mfa::recovery_codes, "Make fresh recovery codes", &[Unauthenticated, InvalidCredentials, StepUpRequired, Busy])
         .tag("Email codes")
         .public("/auth/request-otp", email_codes::request, "Send a code to an email address", &[EmailDomainNotAllowed, Busy])
         .public("/auth/verify-otp", email_codes::verify, "Log in with a code that was sent by email", &[InvalidOtp, Locked, Busy])

@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use app::{App, Caller, Context, Source};
-use axum::http::header::COOKIE;
+use axum::http::header::{ACCEPT, COOKIE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 
@@ -26,6 +26,8 @@ pub(crate) struct Visitor {
     pub(crate) bearer: Option<String>,
     /// The login that the browser remembers.
     pub(crate) login: Option<String>,
+    /// A picture is wanted as SVG.
+    pub(crate) prefers_svg: bool,
     /// The visitor speaks plain HTTP to us over the loopback, without a proxy between:
     /// a `Secure` cookie would never come back.
     plain_loopback: bool,
@@ -42,6 +44,7 @@ impl Visitor {
             source: Source::of(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
             bearer: bearer(&parts.headers).map(str::to_owned),
             login: cookie(&parts.headers, LOGIN_COOKIE),
+            prefers_svg: prefers_svg(&parts.headers),
             plain_loopback: direct.is_some_and(|peer| peer.address.ip().is_loopback()),
             front: Arc::clone(front),
         }
@@ -73,9 +76,50 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     })
 }
 
+/// Whether `Accept` (RFC 9110, section 12.5.1) names SVG and wants it more than PNG;
+/// ranges such as `image/*` are content with PNG.
+fn prefers_svg(headers: &HeaderMap) -> bool {
+    let texts = headers.get_all(ACCEPT).iter();
+    let texts = texts.filter_map(|value| value.to_str().ok());
+    let ranges: Vec<(&str, f32)> = texts.flat_map(|it| it.split(',')).map(range).collect();
+    let quality = |name: &str| {
+        let mut found = ranges
+            .iter()
+            .filter(|(it, _)| it.eq_ignore_ascii_case(name));
+        found.next().map_or(0.0, |(_, quality)| *quality)
+    };
+    quality("image/svg+xml") > quality("image/png")
+}
+
+/// A media range and how much it is wanted.
+fn range(text: &str) -> (&str, f32) {
+    let mut parts = text.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|part| part.strip_prefix("q="));
+    let quality = quality.map_or(Some(1.0), |text| text.parse().ok());
+    (name, quality.unwrap_or(0.0))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn svg_is_for_those_who_name_it() {
+        fn check(accept: &str, expected: bool) {
+            let mut headers = HeaderMap::new();
+            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
+            assert_eq!(prefers_svg(&headers), expected, "{accept}");
+        }
+        check("image/svg+xml", true);
+        check("image/png, image/svg+xml", false);
+        check("image/png;q=0.5, image/SVG+xml; q=0.9", true);
+        check("image/svg+xml;q=0", false);
+        check("image/svg+xml;q=much", false);
+        check("*/*", false);
+        check("image/*", false);
+        assert!(!prefers_svg(&HeaderMap::new()));
+    }
 
     #[test]
     fn a_cookie_is_found_among_others() {

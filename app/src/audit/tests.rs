@@ -22,7 +22,7 @@ use tempfile::TempDir;
 use vault::{MasterSecret, Random};
 
 use super::{AuditOptions, AuditReport, FindingKind, verify};
-use crate::{App, Room, Settings};
+use crate::{App, JwtRules, Room, Settings};
 
 /// A time that tests set.
 pub(super) struct TestClock(AtomicI64);
@@ -72,6 +72,7 @@ fn settings() -> Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 10,
         pending: Duration::from_secs(3600),
+        issued: Duration::from_secs(300),
         production: false,
         debug: false,
         address_failures_per_minute: 60,
@@ -81,8 +82,11 @@ fn settings() -> Settings {
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
-        public: crate::PublicLimits::default(),
         mail: crate::mail::MailSettings::into_folder("outbox".into()),
+        jwt: JwtRules::default(),
+        public: crate::PublicLimits::default(),
+        accounts: crate::AccountSettings::default(),
+        password_cost: crate::PasswordCost::Test,
     }
 }
 
@@ -99,7 +103,7 @@ async fn open(path: &Path, access: Access, clock: &Arc<TestClock>) -> Store {
 
 async fn start(store: Store, room: Room, clock: &Arc<TestClock>) -> App {
     let clock: Arc<dyn Clock> = clock.clone();
-    App::start(settings(), store, room, clock, None)
+    App::start(settings(), store, room, clock, None, None)
         .await
         .unwrap()
 }

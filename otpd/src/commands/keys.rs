@@ -1,4 +1,4 @@
-//! `otpd keys`: make, list and revoke API keys without a running server.
+//! `otpd keys`: make, list and revoke API keys, rotate signing keys, without a running server.
 
 use std::io::Write;
 
@@ -31,7 +31,7 @@ pub async fn run(
     }
     let opened = wiring::open_existing(settings, around)
         .await
-        .context("keys cannot be changed offline; a running server has POST /api/v1/keys and DELETE /api/v1/keys/{id}")?;
+        .context("keys cannot be changed offline; a running server has POST /api/v1/keys, DELETE /api/v1/keys/{id} and POST /api/v1/signing-keys/rotate")?;
     let app = wiring::start(settings, opened, around).await?;
     let result = match command {
         KeysCommand::Make {
@@ -40,6 +40,7 @@ pub async fn run(
             expires_in_days,
         } => make(&app, &context, name, scopes, *expires_in_days).await,
         KeysCommand::Revoke { id } => revoke(&app, &context, id).await,
+        KeysCommand::RotateSigning => rotate_signing(&app, &context).await,
         KeysCommand::List => Ok(()),
     };
     app.close().await;
@@ -78,6 +79,15 @@ async fn make(
 async fn revoke(app: &App, context: &Context, id: &str) -> anyhow::Result<()> {
     app.revoke_key(context, id).await?;
     writeln!(std::io::stdout(), "Key {id} is revoked.")?;
+    Ok(())
+}
+
+async fn rotate_signing(app: &App, context: &Context) -> anyhow::Result<()> {
+    app.rotate_signing_keys(context).await?;
+    writeln!(
+        std::io::stdout(),
+        "New signing keys are in use. Tokens signed with the old ones hold until they expire."
+    )?;
     Ok(())
 }
 

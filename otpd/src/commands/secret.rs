@@ -35,12 +35,20 @@ pub fn code(args: &SecretArgs) -> anyhow::Result<()> {
 /// When the secret cannot be read, or the URI is too long for a QR code.
 pub fn qr(args: &SecretArgs) -> anyhow::Result<()> {
     let uri = given(args)?.to_uri();
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "{}{}", drawn(&uri)?, uri.as_str())?;
+    Ok(())
+}
+
+/// The QR code of a URI in half-block characters.
+///
+/// # Errors
+/// When the URI is too long for one.
+pub fn drawn(uri: &str) -> anyhow::Result<String> {
     let code = QRBuilder::new(uri.as_bytes())
         .build()
         .map_err(|error| anyhow::anyhow!("the URI cannot be drawn as a QR code: {error:?}"))?;
-    let mut out = std::io::stdout().lock();
-    writeln!(out, "{}{}", picture(&code), uri.as_str())?;
-    Ok(())
+    Ok(picture(&code))
 }
 
 /// Light modules around the code, as many as a scanner may count on (ISO/IEC 18004):

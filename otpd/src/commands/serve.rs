@@ -32,9 +32,6 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
 /// Settings that were given and that this version does not use yet.
 pub fn unused(settings: &Settings) -> Vec<&'static str> {
     let mut sentences = Vec::new();
-    if settings.jwt.secret_key.is_some() {
-        sentences.push("SECRET_KEY is set, but this version accepts no JWT as a credential");
-    }
     if settings.redis.url.is_some() {
         sentences.push("REDIS_URL is set, but this version counts rates in memory, per process");
     }
@@ -54,6 +51,7 @@ async fn listen(
         "http"
     };
     let url = format!("{scheme}://{address}");
+    app.prepare_signing_keys().await?;
     first_start::give(app, settings, &url).await?;
     let stats = Arc::new(TransportStats::default());
     let random = Arc::clone(&around.random);

@@ -22,14 +22,6 @@ use super::settings::{
     Redis, Server, Settings, Tls, Tokens,
 };
 
-/// Scopes that no JWT gets: whoever holds the shared key could make itself administrator.
-const NEVER_BY_JWT: [Scope; 4] = [
-    Scope::Admin,
-    Scope::KeysWrite,
-    Scope::UsersWrite,
-    Scope::DevicesWrite,
-];
-
 /// Builds the settings from all layers; relative paths start at `folder`.
 ///
 /// # Errors
@@ -198,13 +190,13 @@ fn jwt_scopes(r: &mut Reader, key: &str) -> Scopes {
     let mut faults = Vec::new();
     for word in r.list(key) {
         match word.parse::<Scope>() {
-            Ok(scope) if !NEVER_BY_JWT.contains(&scope) => scopes = scopes.with(scope),
+            Ok(scope) if !Scope::NEVER_BY_JWT.contains(&scope) => scopes = scopes.with(scope),
             _ => faults.push(format!("holds {}", quoted(word))),
         }
     }
     let allowed: Vec<&str> = Scope::ALL
         .into_iter()
-        .filter(|scope| !NEVER_BY_JWT.contains(scope))
+        .filter(|scope| !Scope::NEVER_BY_JWT.contains(scope))
         .map(Scope::as_str)
         .collect();
     for found in faults {

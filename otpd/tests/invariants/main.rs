@@ -7,10 +7,12 @@
 )]
 
 mod acceptance;
+mod accounts;
 mod audit_log;
 mod canaries;
 mod contract;
 mod crash;
+mod doors;
 mod durability;
 mod guesses;
 mod harness;

@@ -15,6 +15,7 @@ on_both_engines! {
     a_token_of_ours_is_no_credential,
     keys_are_rotated_when_others_know_the_next_one,
     assertions_are_asked_for_in_one_way,
+    every_door_vouches_for_what_it_has_seen,
 }
 
 /// Checks a token as RFC 7515 says, with nothing but a key set. Header and claims.
@@ -167,4 +168,42 @@ async fn assertions_are_asked_for_in_one_way(engine: Engine) {
         assert_eq!(answer.faults(), ["/assertion"], "{wrong}");
     }
     assert!(server.accepts(&device, &code).await, "nothing was spent");
+}
+
+/// The claims of the assertion in an answer without an envelope.
+async fn vouched(server: &Server, path: &str, mut body: Value) -> Value {
+    body["assertion"] = json!({ "audience": "shop" });
+    let answer = server.post(path, body).await.json(200);
+    let token = answer["assertion"].as_str().unwrap();
+    check(token, &published(server).await).1
+}
+
+async fn every_door_vouches_for_what_it_has_seen(engine: Engine) {
+    let server = Server::start(engine).await;
+    let device = server.device("phone", "alice").await;
+    let path = "/api/v1/users/alice/recovery-codes";
+    let made = server.post(path, json!({})).await.data(201).clone();
+    let recovery = &made["recovery_codes"][3];
+    let code = device.code(&server);
+    let body = json!({ "user_id": "alice", "otp_code": code });
+    let claims = vouched(&server, "/otp/verify", body).await;
+    assert_eq!(
+        (&claims["sub"], &claims["amr"]),
+        (&json!("alice"), &json!(["otp"]))
+    );
+    let issued = server.post("/generate?username=ALICE", json!({})).await;
+    let issued = issued.json(200)["otp_code"].clone();
+    let body = json!({ "username": "Alice", "otp_code": issued });
+    let claims = vouched(&server, "/verify", body).await;
+    assert_eq!(
+        (&claims["sub"], &claims["amr"]),
+        (&json!("alice"), &json!(["otc"]))
+    );
+    let body = json!({ "user_id": "alice", "code": recovery });
+    let claims = vouched(&server, "/api/v1/recovery/verify", body).await;
+    assert_eq!(claims["amr"], json!(["recovery"]));
+    let wanted = json!({ "audience": "shop" });
+    let body = json!({ "user_id": "alice", "otp_code": code, "assertion": wanted });
+    let again = server.post("/otp/verify", body).await.json(200);
+    assert_eq!(again, json!({ "status": "rejected" }));
 }

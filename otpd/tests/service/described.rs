@@ -92,6 +92,7 @@ fn fits(schema: &'static Value, value: &Value) -> Result<(), String> {
                 true
             }
             "minimum" | "maximum" => is_bounded(keyword, wanted, value),
+            "minItems" | "maxItems" => has_length(keyword, wanted, value),
             "additionalProperties" if wanted == false => has_no_other(schema, value),
             "additionalProperties" => {
                 rest(schema, wanted, value)?;
@@ -141,6 +142,16 @@ fn is_bounded(keyword: &str, bound: &Value, value: &Value) -> bool {
     match keyword {
         "minimum" => number >= bound,
         _ => number <= bound,
+    }
+}
+
+fn has_length(keyword: &str, bound: &Value, value: &Value) -> bool {
+    let (Some(bound), Some(elements)) = (bound.as_u64(), value.as_array()) else {
+        return true;
+    };
+    match keyword {
+        "minItems" => elements.len() as u64 >= bound,
+        _ => elements.len() as u64 <= bound,
     }
 }
 

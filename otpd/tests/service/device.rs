@@ -25,6 +25,14 @@ impl Device {
         }
     }
 
+    /// From a provisioning URI alone.
+    pub(crate) fn from_uri(uri: &str) -> Self {
+        Self {
+            id: "unknown".into(),
+            uri: OtpauthUri::parse(uri).unwrap(),
+        }
+    }
+
     fn step(&self, server: &Server) -> u64 {
         let seconds = u64::try_from(server.now().seconds()).unwrap();
         match self.uri.kind {

@@ -127,7 +127,7 @@ async fn a_stranger_locks_nobody_out_of_their_authenticator(engine: Engine) {
 
 async fn with_an_authenticator_the_login_waits(engine: Engine) {
     let server = Server::start(engine).await;
-    server.device("phone", "email:dave@example.com").await;
+    let device = server.device("phone", "email:dave@example.com").await;
     let code = server.mailed_code(DAVE).await;
     let answer = server.try_code(DAVE, code.as_str()).await;
     let body = answer.json(200);
@@ -143,6 +143,16 @@ async fn with_an_authenticator_the_login_waits(engine: Engine) {
         .try_code(DAVE, code)
         .await
         .problem(401, "invalid_otp");
+    let second = json!({
+        "username": "email:dave@example.com",
+        "token": device.code(&server),
+        "mfa_token": token,
+    });
+    let answer = server.post("/login-2fa", second).anonymous().await;
+    let body = answer.json(200);
+    let token = text(&body, "access_token");
+    let (_, claims) = check(token, &published(&server).await);
+    assert_eq!(claims["amr"], json!(["email", "otp"]));
     // Before it is confirmed it is no factor.
     let pending = json!({
         "device_id": "new",

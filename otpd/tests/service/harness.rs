@@ -109,6 +109,15 @@ impl Server {
 
     /// The same with environment variables of its own.
     pub(crate) async fn with(engine: Engine, variables: &[(&str, &str)]) -> Self {
+        Self::tuned(engine, variables, |_| {}).await
+    }
+
+    /// The same with rules that no variable reaches.
+    pub(crate) async fn tuned(
+        engine: Engine,
+        variables: &[(&str, &str)],
+        tune: fn(&mut app::Settings),
+    ) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let database = Database::make(engine, folder.path()).await;
         let time = Time::parse_rfc3339(START).unwrap().millis();
@@ -117,7 +126,7 @@ impl Server {
             database,
             folder,
         };
-        Self::open(place, 1, variables).await.unwrap()
+        Self::open_tuned(place, 1, variables, tune).await.unwrap()
     }
 
     /// Ends it in order and starts another one over the same database.
@@ -141,10 +150,23 @@ impl Server {
         seed: u64,
         variables: &[(&str, &str)],
     ) -> Result<Self, WiringError> {
+        Self::open_tuned(place, seed, variables, |_| {}).await
+    }
+
+    async fn open_tuned(
+        place: Place,
+        seed: u64,
+        variables: &[(&str, &str)],
+        tune: fn(&mut app::Settings),
+    ) -> Result<Self, WiringError> {
         let settings = place.settings(variables);
         let around = place.surroundings(seed);
         let opened = wiring::open(&settings, &around).await?;
-        let app = Arc::new(wiring::start(&settings, opened, &around).await?);
+        let mut rules = wiring::app_settings(&settings);
+        rules.password_cost = app::PasswordCost::Test;
+        tune(&mut rules);
+        let app = wiring::start_with(&settings, rules, opened, &around).await?;
+        let app = Arc::new(app);
         let random = Arc::clone(&around.random);
         let router = web::router(
             Arc::clone(&app),

@@ -2,6 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod account;
+mod accounts_limits;
+mod accounts_login;
+mod accounts_mfa;
+mod accounts_qr;
+mod accounts_signup;
+mod accounts_steps;
 mod addresses;
 mod answer;
 mod answers;
@@ -20,15 +27,20 @@ mod email_limits;
 mod explain;
 mod harness;
 mod idempotency;
+mod issued;
+mod jwt_callers;
 mod keys;
 mod locks;
 mod mailbox;
 mod metrics;
 mod oracle;
+mod otp_user;
 mod outbox;
+mod passes;
 mod pending;
 mod people;
 mod process;
+mod recovery;
 mod register;
 mod register_faults;
 mod restarts;
@@ -36,6 +48,7 @@ mod resync;
 mod scopes;
 mod slow;
 mod stats;
+mod two_factor;
 mod unlock;
 mod verify;
 

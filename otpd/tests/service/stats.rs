@@ -87,10 +87,33 @@ async fn a_new_server_has_empty_buckets() {
     insta::assert_json_snapshot!(body["buckets"][0], @r#"
     {
       "deactivations": 0,
+      "emails": {
+        "accepted": 0,
+        "failed": 0,
+        "locked": 0,
+        "rejected": 0,
+        "sent": 0
+      },
       "issue_to_verify_mean_seconds": null,
       "issue_to_verify_median_seconds": null,
       "issue_to_verify_p95_seconds": null,
+      "issued": 0,
+      "logins": {
+        "accepted": 0,
+        "rejected": 0,
+        "second_factor": {
+          "accepted": 0,
+          "locked": 0,
+          "rejected": 0
+        }
+      },
+      "recoveries": {
+        "accepted": 0,
+        "locked": 0,
+        "rejected": 0
+      },
       "registrations": 0,
+      "signups": 0,
       "start": "2027-01-14T08:00:00.000Z",
       "verifications": {
         "accepted": 0,
@@ -149,4 +172,28 @@ async fn buckets_are_full_hours_or_days_with_the_empty_ones_shown() {
         ("2027-01-16T00:00:00.000Z".into(), 1),
     ];
     assert_eq!(days, expected);
+}
+
+#[tokio::test]
+async fn an_issued_code_is_counted_with_the_time_it_took() {
+    let server = Server::start(Engine::Sqlite).await;
+    server.device("phone", "alice").await;
+    for seconds in [20, 40, 60] {
+        let issued = server.post("/generate?username=alice", json!({})).await;
+        let code = issued.json(200)["otp_code"].clone();
+        server.advance(seconds);
+        let body = json!({ "username": "alice", "otp_code": code });
+        server.post("/verify", body).await.json(200);
+    }
+    let body = server.get(STATS).await.data(200);
+    let buckets = body["buckets"].as_array().unwrap();
+    let bucket = buckets.last().unwrap();
+    assert_eq!(bucket["issued"], 3);
+    assert_eq!(bucket["issue_to_verify_mean_seconds"], 40.0);
+    let near = |name: &str, expected: f64| {
+        let found = bucket[name].as_f64().unwrap();
+        assert!((found / expected - 1.0).abs() < 0.08, "{name}: {found}");
+    };
+    near("issue_to_verify_median_seconds", 40.0);
+    near("issue_to_verify_p95_seconds", 60.0);
 }

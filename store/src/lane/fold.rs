@@ -252,7 +252,8 @@ fn keep(
     if matches!(
         answer.verdict,
         Verdict::WrongLength { .. } | Verdict::KeyUnavailable
-    ) {
+    ) || !(ticket.keeps)(&answer.verdict)
+    {
         return Ok(());
     }
     let stored = KeptAnswer {

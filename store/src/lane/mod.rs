@@ -63,6 +63,9 @@ pub struct Ticket {
     pub fingerprint: [u8; 32],
     /// How long the answer is kept, in milliseconds.
     pub lives_ms: i64,
+    /// Whether the answer is one that is kept: at some doors a wrong code is an error,
+    /// and errors are not.
+    pub keeps: fn(&Verdict) -> bool,
 }
 
 /// The committed answer to a submission.

@@ -34,6 +34,12 @@ statements! {
                  CAST($3 AS TEXT) IN ('', CASE WHEN d.deactivated_at IS NOT NULL THEN 'deactivated'
                    WHEN d.pending_until IS NOT NULL THEN 'pending' ELSE 'active' END)
                ORDER BY d.id DESC LIMIT $4");
+    OF_DOOR = concat!(whole_device!(), "WHERE d.user_id = $1 AND d.door = $2
+                 ORDER BY d.id DESC LIMIT $3");
+    /// How many are in force, and when one of them was last used.
+    IN_FORCE = "SELECT CAST(COUNT(1) AS BIGINT), MAX(h.last_used)
+                FROM devices d JOIN device_hot h ON h.id = d.id
+                WHERE d.user_id = $1 AND d.deactivated_at IS NULL AND d.pending_until IS NULL";
     INSERT = "INSERT INTO devices (id, user_id, name, owner, shown, kind, algorithm, digits, period,
                 policy, label, issuer, test, key_version, sealed, created_at, pending_until,
                 deactivated_at, door)
@@ -238,6 +244,29 @@ impl Store {
             }
         };
         rows.into_iter().map(stored).collect()
+    }
+
+    /// A user's devices that were made at that door, newest first, `limit` at most.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn devices_of_door(
+        &self,
+        user: UserId,
+        door: &str,
+        limit: i64,
+    ) -> Result<Vec<StoredDevice>, StoreError> {
+        let rows = self.rows(OF_DOOR, params![user.0, door, limit]).await?;
+        rows.into_iter().map(stored).collect()
+    }
+
+    /// How many devices of a user are in force, and when one of them was last used.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn devices_in_force(&self, user: UserId) -> Result<(i64, Option<Time>), StoreError> {
+        let row = self.one(IN_FORCE, params![user.0]).await?;
+        Ok((row.int(0)?, row.maybe_time(1)?))
     }
 
     /// Some pending devices whose time is over, with their users.

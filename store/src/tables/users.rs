@@ -22,6 +22,9 @@ statements! {
     HAS_ROOM = "UPDATE guards SET days = days WHERE id = $1 AND
                   (SELECT COUNT(1) FROM devices WHERE user_id = $1 AND deactivated_at IS NULL)
                   < CAST($2 AS BIGINT)";
+    HAS_NONE_OF_DOOR = "UPDATE guards SET days = days WHERE id = $1 AND NOT EXISTS
+                          (SELECT 1 FROM devices WHERE user_id = $1 AND door = $2
+                           AND deactivated_at IS NULL AND pending_until IS NULL)";
 }
 
 /// The guard from its stored fields.
@@ -98,5 +101,13 @@ impl Batch {
     pub fn require_room(&mut self, user: UserId, most: i64) {
         let refusal = Refusal::TooManyDevices;
         self.step(HAS_ROOM, params![user.0, most], Expect::One(refusal));
+    }
+
+    /// Goes on only when the user has no device in force that was made at that door.
+    /// The guard of a user who was there before must be locked.
+    pub fn require_none_of_door(&mut self, user: UserId, door: &str) {
+        let refusal = Refusal::DoorTaken;
+        let params = params![user.0, door];
+        self.step(HAS_NONE_OF_DOOR, params, Expect::One(refusal));
     }
 }

@@ -1,15 +1,12 @@
 //! Codes by email: asking for one, and logging in with it.
 
-use app::{Code, EmailCodeSent, EmailLogin, PendingEmailLogin, Tokens};
-use axum::body::Body;
-use axum::http::header::SET_COOKIE;
-use axum::http::{HeaderValue, Response, StatusCode};
+use app::{Code, EmailCodeSent};
 use domain::{EmailAddress, EmailLevel};
-use utoipa::openapi::{OneOf, RefOr, Schema};
 
-use crate::answer::{Bare, Outcome, Output, json};
+use super::accounts::Begun;
+use crate::answer::{Bare, Outcome};
 use crate::input::{CODE_6, Field, Fields, Input, line_of, string};
-use crate::schema::{Member, Shape, constant, integer, member, object, pattern, text, words};
+use crate::schema::{Member, Shape, integer, member, pattern, text};
 use crate::visitor::Visitor;
 
 /// As long as the name of a level can be.
@@ -47,21 +44,11 @@ pub(crate) async fn request(
 /// An address and what was sent to it.
 pub(crate) struct Proof(EmailAddress, Code);
 
-/// What came of a code, with the cookie that remembers a login that waits.
-pub(crate) struct LoggedIn {
-    login: EmailLogin,
-    cookie: Option<HeaderValue>,
-}
-
-pub(crate) async fn verify(visitor: Visitor, Proof(address, code): Proof) -> Outcome<LoggedIn> {
+pub(crate) async fn verify(visitor: Visitor, Proof(address, code): Proof) -> Outcome<Begun> {
     let (context, source) = (&visitor.context, visitor.source);
     let app = visitor.app();
-    let login = app.log_in_by_email(context, source, &address, code).await?;
-    let cookie = match &login {
-        EmailLogin::Done(_) => None,
-        EmailLogin::Pending(it) => visitor.login_cookie(&it.mfa_token, it.expires_in),
-    };
-    Ok(LoggedIn { login, cookie })
+    let step = app.log_in_by_email(context, source, &address, code).await?;
+    Ok(Begun::of(&visitor, step))
 }
 
 impl Input for Wanted {
@@ -88,33 +75,6 @@ impl Input for Proof {
     }
 }
 
-impl Output for LoggedIn {
-    const STATUSES: &'static [StatusCode] = &[StatusCode::OK];
-    const SETS_COOKIE: bool = true;
-
-    fn schema() -> RefOr<Schema> {
-        let mut either = OneOf::new();
-        either.items = vec![Tokens::reference(), PendingEmailLogin::reference()];
-        Schema::OneOf(either).into()
-    }
-
-    fn shapes() -> Vec<(&'static str, Schema)> {
-        let pending = object(PendingEmailLogin::members());
-        vec![
-            (Tokens::NAME, object(Tokens::members())),
-            (PendingEmailLogin::NAME, pending),
-        ]
-    }
-
-    fn into_response(self) -> Outcome<Response<Body>> {
-        let mut response = json(&self.login)?;
-        if let Some(cookie) = self.cookie {
-            response.headers_mut().insert(SET_COOKIE, cookie);
-        }
-        Ok(response)
-    }
-}
-
 impl Shape for EmailCodeSent {
     const NAME: &'static str = "EmailCodeSent";
 
@@ -128,34 +88,6 @@ impl Shape for EmailCodeSent {
                 "Seconds that the code can still be used.",
             ),
             member("resend_after", integer(), wait),
-        ]
-    }
-}
-
-impl Shape for Tokens {
-    const NAME: &'static str = "Tokens";
-
-    fn members() -> Vec<Member> {
-        let about = "An access token: a JWT (RFC 9068) that the published keys verify.";
-        vec![
-            member("access_token", text(), about),
-            member("token", text(), "The same."),
-            member("token_type", words(["bearer"]), "How to send it."),
-            member("expires_in", integer(), "Seconds that it lives."),
-        ]
-    }
-}
-
-impl Shape for PendingEmailLogin {
-    const NAME: &'static str = "PendingLogin";
-
-    fn members() -> Vec<Member> {
-        let about = "To be given back with the second factor. Also set as a cookie.";
-        vec![
-            member("mfa_required", constant(true), "A second factor is needed."),
-            member("message", text(), "A sentence for people."),
-            member("mfa_token", text(), about),
-            member("expires_in", integer(), "Seconds that the login waits."),
         ]
     }
 }

@@ -139,6 +139,7 @@ impl Input for Registration {
             secret,
             require_confirmation: require_confirmation.unwrap_or(false),
             test,
+            door: None,
         })
     }
 }

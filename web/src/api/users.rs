@@ -11,7 +11,8 @@ use crate::schema::{
 
 const LONGEST_REASON: usize = 500;
 
-const REASON: Field<String> = Field {
+/// Why an administrator does something to a user.
+pub(crate) const REASON: Field<String> = Field {
     about: "Why, in a few words: it is recorded in the audit.",
     schema: || pattern("^[^\\x00-\\x1f\\x7f-\\x9f]{1,500}$"),
     parse: |value| line_of(value, LONGEST_REASON),

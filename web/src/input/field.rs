@@ -75,6 +75,12 @@ pub(crate) const USER_FILTER: Field<UserName> = Field {
     parse: |value| UserName::parse(string(value)?).map_err(|error| error.to_string()),
 };
 
+/// A `username`.
+pub(crate) const USER_NAME: Field<UserName> = Field {
+    about: "The user: 1 to 256 characters, compared without regard to case.",
+    ..USER_FILTER
+};
+
 /// A code.
 pub(crate) const CODE: Field<Typed> = Field {
     about: "The code: a string of 6 to 8 digits. From old clients also an integer, which is padded with zeros to the device's length.",

@@ -148,6 +148,23 @@ impl<'a> Fields<'a> {
         self.take(format!("?{name}"), field, &value)
     }
 
+    /// A parameter of the query that must be there.
+    pub(crate) fn required_query<T>(&mut self, name: &'static str, field: &Field<T>) -> Option<T> {
+        if self.note(Place::Query, name, field, true) {
+            return None;
+        }
+        match self.query.iter().position(|(given, _)| given == name) {
+            Some(at) => {
+                let value = Value::String(self.query.swap_remove(at).1);
+                self.take(format!("?{name}"), field, &value)
+            }
+            None => {
+                self.fault(format!("?{name}"), "Is required.");
+                None
+            }
+        }
+    }
+
     /// A member of the body that must be there.
     pub(crate) fn required<T>(&mut self, name: &'static str, field: &Field<T>) -> Option<T> {
         if self.note(Place::Body, name, field, true) {

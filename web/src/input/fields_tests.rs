@@ -30,6 +30,7 @@ fn settings() -> Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 1,
         pending: Duration::from_secs(1),
+        issued: Duration::from_secs(300),
         production: false,
         debug: false,
         address_failures_per_minute: 0,
@@ -39,8 +40,11 @@ fn settings() -> Settings {
         session_seconds: 900,
         signing_key_age: std::time::Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(1),
-        public: app::PublicLimits::default(),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
+        jwt: app::JwtRules::default(),
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings::default(),
+        password_cost: app::PasswordCost::Test,
     }
 }
 

@@ -8,13 +8,15 @@ mod assertion;
 mod field;
 mod fields;
 mod members;
+mod secret;
 
 pub(crate) use assertion::ASSERTION;
 pub(crate) use field::{
     ABOUT_CURSOR, CODE, CODE_6, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER,
-    USER_ID, User, cursor, flag, line_of, string, whole_number, word_of,
+    USER_ID, USER_NAME, User, cursor, flag, line_of, string, whole_number, word_of,
 };
 pub(crate) use fields::{Description, Fields, Given, Place, Wanted};
+pub(crate) use secret::{FACTOR, NEW_PASSWORD, PASSWORD};
 
 /// What a handler wants to know from its request.
 pub(crate) trait Input: Sized + Send + 'static {

@@ -74,6 +74,7 @@ fn app_settings(debug: bool) -> app::Settings {
         issuer: "otpd".into(),
         max_devices_per_user: 1000,
         pending: Duration::from_secs(3600),
+        issued: Duration::from_secs(300),
         production: false,
         debug,
         address_failures_per_minute: 5,
@@ -83,8 +84,11 @@ fn app_settings(debug: bool) -> app::Settings {
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),
         checkpoint_interval: Duration::from_secs(3600),
-        public: app::PublicLimits::default(),
         mail: app::mail::MailSettings::into_folder("outbox".into()),
+        jwt: app::JwtRules::default(),
+        public: app::PublicLimits::default(),
+        accounts: app::AccountSettings::default(),
+        password_cost: app::PasswordCost::Test,
     }
 }
 
@@ -115,7 +119,7 @@ impl Service {
             ..app_settings(debug)
         };
         let key = Some(Zeroizing::new(KEY.to_owned()));
-        let app = App::start(app_settings, store, room, clock.clone(), key)
+        let app = App::start(app_settings, store, room, clock.clone(), key, None)
             .await
             .unwrap();
         let app = Arc::new(app);

@@ -43,6 +43,23 @@ impl Device {
         Self::shown(&client.post("/api/v1/devices/register", body))
     }
 
+    /// The authenticator of a person: all that is known of it is its URI.
+    #[track_caller]
+    pub(crate) fn of_uri(uri: &str) -> Self {
+        let uri = otp::uri::OtpauthUri::parse(uri).expect("an otpauth URI");
+        let otp::uri::Kind::Totp { period } = uri.kind else {
+            panic!("people get TOTP");
+        };
+        Self {
+            id: String::new(),
+            user: uri.account,
+            base32: uri.secret.to_base32().to_string(),
+            secret: uri.secret,
+            digits: uri.digits,
+            period: Some(period),
+        }
+    }
+
     /// Reads the answer to a registration.
     #[track_caller]
     pub(crate) fn shown(answer: &Answer) -> Self {

@@ -9,7 +9,7 @@ pub(crate) mod server;
 pub(crate) mod surroundings;
 
 pub(crate) use database::{Database, Engine};
-pub(crate) use devices::Device;
+pub(crate) use devices::{Device, wrong_code};
 pub(crate) use http::{Answer, Client, at_once};
 pub(crate) use random::Random;
 pub(crate) use server::{ADMIN_KEY, MASTER_SECRET, Node, Server};

@@ -1,0 +1,157 @@
+//! Accounts: signing up, and what their owners prove before they change something.
+
+use domain::{Action, Event, Time, UserId, UserName};
+use serde::Serialize;
+use store::{Batch, Refusal, StoreError, StoredAccount};
+
+use crate::context::Context;
+use crate::devices::TRIES;
+use crate::enrolment::{Enrolled, Enrolling};
+use crate::limits::Source;
+use crate::passwords::Password;
+use crate::sessions::Session;
+use crate::{App, Error};
+
+/// Names of this form belong to email addresses: no account has one.
+const EMAIL_PREFIX: &str = "email:";
+
+/// How long an email session may do what others do with their password, in seconds.
+const EMAIL_FRESH_SECONDS: i64 = 300;
+
+/// An account to be made.
+pub struct NewAccount {
+    /// The name.
+    pub name: UserName,
+    /// The name as it was typed.
+    pub shown: String,
+    /// The password.
+    pub password: Password,
+    /// With a second factor, in force at once.
+    pub enable_mfa: bool,
+}
+
+/// What somebody who signed up is told, once.
+#[derive(Serialize)]
+pub struct SignedUp {
+    message: &'static str,
+    mfa_enabled: bool,
+    provisioning_uri: Option<String>,
+    enrollment_token: Option<String>,
+    recovery_codes: Option<Vec<String>>,
+}
+
+impl App {
+    /// Makes an account. A second factor is in force from the first moment: there is no
+    /// time in which the password alone would do.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`], [`Error::Invalid`], [`Error::UserExists`] for a name that
+    /// any door knows, [`Error::Busy`].
+    pub async fn sign_up(
+        &self,
+        context: &Context,
+        source: Source,
+        new: NewAccount,
+    ) -> Result<SignedUp, Error> {
+        self.admit_signup(source)?;
+        let name = new.name;
+        if name.canonical().starts_with(EMAIL_PREFIX) {
+            return Err(Error::invalid("/username", "Must not begin with `email:`."));
+        }
+        vault::check_password(new.password.text(), name.canonical())
+            .map_err(|fault| Error::invalid("/password", sentence(&fault.to_string())))?;
+        if self.store.user_by_name(&name).await?.is_some() {
+            return Err(Error::UserExists);
+        }
+        let hash = self.hash_password(new.password).await?;
+        for _ in 0..TRIES {
+            let now = self.store.now().await?;
+            let user = UserId(self.store.new_id().await?);
+            let mut batch = Batch::new();
+            batch.make_user(user, &name, now);
+            batch.make_account(user, &new.shown, &hash, now);
+            let event = Event::new(Action::SignedUp, true, &context.origin());
+            batch.record(event.about_user(user, name.canonical()));
+            let enrolled = if new.enable_mfa {
+                let enrolling = Enrolling::at_signup(user, &name);
+                Some(self.enrol(&mut batch, context, &enrolling, now).await?)
+            } else {
+                None
+            };
+            match self.store.commit(batch).await {
+                Ok(_) => return Ok(signed_up(enrolled)),
+                Err(StoreError::Refused(Refusal::UserExists)) => return Err(Error::UserExists),
+                // The made-up name of the device is taken: another one.
+                Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// What somebody with a session proves before they change their own factors: the
+    /// password, so that a stolen token alone changes nothing. An email session has none;
+    /// it must be fresh instead. `None` for one of those.
+    ///
+    /// # Errors
+    /// [`Error::Invalid`] without a password, [`Error::InvalidCredentials`],
+    /// [`Error::Unauthenticated`] for an email session that is too old, and those of a
+    /// password check.
+    pub(crate) async fn prove_owner(
+        &self,
+        context: &Context,
+        source: Source,
+        session: &Session,
+        password: Option<Password>,
+        now: Time,
+    ) -> Result<Option<StoredAccount>, Error> {
+        if session.has("email") {
+            let age = now.seconds() - session.auth_time.seconds();
+            return match age <= EMAIL_FRESH_SECONDS {
+                true => Ok(None),
+                false => Err(Error::Unauthenticated),
+            };
+        }
+        let password = password.ok_or_else(|| Error::invalid("/password", "Is required."))?;
+        let account = self.check_account(context, source, &session.name, password);
+        let account = account.await?;
+        // Erased and made again: another user, whose password this would be.
+        match account.user == session.user {
+            true => Ok(Some(account)),
+            false => Err(Error::Unauthenticated),
+        }
+    }
+
+    /// Whether a second factor of the user is in force at any door.
+    pub(crate) async fn has_factor(&self, name: &UserName) -> Result<bool, Error> {
+        let person = self.store.person(name).await?;
+        Ok(person.is_some_and(|person| person.active_devices > 0))
+    }
+}
+
+fn signed_up(enrolled: Option<Enrolled>) -> SignedUp {
+    let message = "Signup successful";
+    match enrolled {
+        None => SignedUp {
+            message,
+            mfa_enabled: false,
+            provisioning_uri: None,
+            enrollment_token: None,
+            recovery_codes: None,
+        },
+        Some(enrolled) => SignedUp {
+            message,
+            mfa_enabled: true,
+            provisioning_uri: Some(enrolled.provisioning_uri),
+            enrollment_token: Some(enrolled.enrollment_token),
+            recovery_codes: Some(enrolled.recovery_codes),
+        },
+    }
+}
+
+/// A message with a capital letter and a full stop.
+fn sentence(message: &str) -> String {
+    let mut characters = message.chars();
+    let first = characters.next().map(|c| c.to_ascii_uppercase());
+    first.into_iter().chain(characters).chain(['.']).collect()
+}

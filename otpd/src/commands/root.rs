@@ -1,0 +1,45 @@
+//! `otpd root reset`: makes the root administrator anew, for whoever has the server's machine.
+
+use std::io::Write;
+
+use anyhow::Context as _;
+use app::{App, Caller, Context};
+use zeroize::Zeroizing;
+
+use crate::config::settings::Settings;
+use crate::first_start::root_text;
+use crate::wiring::{self, Surroundings};
+
+/// Gives root a new password, authenticator and recovery codes; the old ones and all of
+/// root's sessions end.
+///
+/// # Errors
+/// A sentence for whoever gave the command.
+pub async fn reset(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
+    let opened = wiring::open_existing(settings, around)
+        .await
+        .context("root cannot be made anew while a server holds the database: stop it first")?;
+    let app = wiring::start(settings, opened, around).await?;
+    let result = make(&app).await;
+    app.close().await;
+    result
+}
+
+async fn make(app: &App) -> anyhow::Result<()> {
+    let root = app
+        .prepare_root(&Context::local(Caller::CommandLine))
+        .await?;
+    let text = Zeroizing::new(root_text(&root)?);
+    anyhow::ensure!(
+        app.store_root(root).await?,
+        "root was changed by somebody else at the same time: try again"
+    );
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    out.flush()?;
+    writeln!(
+        std::io::stderr(),
+        "Root is made anew. This is shown only here."
+    )?;
+    Ok(())
+}
