@@ -84,6 +84,13 @@ impl FirstKey {
     pub fn text(&self) -> &str {
         &self.made.key
     }
+
+    /// Puts it in force with that batch; refused when there is a first key already.
+    pub(crate) fn put_into(&self, batch: &mut Batch, context: &Context) {
+        batch.set_fact_once("first-key", &self.stored.id);
+        batch.insert_key(&self.stored);
+        batch.record(created(&self.stored, context));
+    }
 }
 
 impl App {
@@ -210,12 +217,14 @@ impl App {
     }
 
     /// The first key of a new database, with every scope, not yet in force: whoever
-    /// gives it away does so before [`App::store_first_key`]. `None` when there is a
-    /// key already.
+    /// gives it away does so before it is stored. `None` when there is a key already.
     ///
     /// # Errors
     /// When the database cannot be read.
-    pub async fn prepare_first_key(&self, context: &Context) -> Result<Option<FirstKey>, Error> {
+    pub(crate) async fn prepare_first_key(
+        &self,
+        context: &Context,
+    ) -> Result<Option<FirstKey>, Error> {
         if self.store.count_api_keys().await? > 0 {
             return Ok(None);
         }
@@ -227,22 +236,6 @@ impl App {
         let now = self.store.now().await?;
         let (stored, made) = self.fresh_key(context, &new, now);
         Ok(Some(FirstKey { stored, made }))
-    }
-
-    /// Puts the first key in force; false when another node was faster.
-    ///
-    /// # Errors
-    /// When the database cannot be written.
-    pub async fn store_first_key(&self, context: &Context, first: FirstKey) -> Result<bool, Error> {
-        let mut batch = Batch::new();
-        batch.set_fact_once("first-key", &first.stored.id);
-        batch.insert_key(&first.stored);
-        batch.record(created(&first.stored, context));
-        match self.store.commit(batch).await {
-            Ok(_) => Ok(true),
-            Err(StoreError::Refused(_)) => Ok(false),
-            Err(error) => Err(error.into()),
-        }
     }
 }
 

@@ -29,6 +29,7 @@ mod recovery;
 mod refusals;
 mod registration;
 mod room;
+mod root;
 mod rotation;
 mod sessions;
 mod settings;
@@ -40,7 +41,7 @@ mod user_otp;
 mod users;
 mod verify;
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use store::{Clock, Store, StoreError};
 use vault::SharedSecret;
@@ -71,6 +72,7 @@ pub use people::{
 pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText};
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
+pub use root::{FirstStart, NewRoot};
 pub use sessions::{Introspection, Session, Tokens};
 pub use settings::{AccountSettings, JwtRules, PasswordCost, PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
@@ -112,6 +114,7 @@ pub struct App {
     audit: audit::Memory,
     signing: Signing,
     mailroom: Mailroom,
+    root_hook: OnceLock<root::RootHook>,
 }
 
 impl App {
@@ -164,6 +167,7 @@ impl App {
             audit: audit::Memory::default(),
             signing: Signing::default(),
             mailroom: Mailroom::default(),
+            root_hook: OnceLock::new(),
         }
     }
 

@@ -83,6 +83,7 @@ impl App {
             "amr": amr,
         });
         let token = self.sign_token(Purpose::Access, &claims).await?;
+        self.logged_in(name);
         Ok(Tokens {
             access_token: token.clone(),
             token,

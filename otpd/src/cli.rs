@@ -27,6 +27,9 @@ pub enum Command {
     /// Make, list and revoke API keys, offline.
     #[command(subcommand)]
     Keys(KeysCommand),
+    /// Make the root administrator anew, offline.
+    #[command(subcommand)]
+    Root(RootCommand),
     /// Verify the audit log, make a checkpoint.
     #[command(subcommand)]
     Audit(AuditCommand),
@@ -74,6 +77,14 @@ pub enum KeysCommand {
         /// The part between the underscores of the key.
         id: String,
     },
+}
+
+/// `otpd root`
+#[derive(Debug, Subcommand)]
+pub enum RootCommand {
+    /// Give root a new password, authenticator and recovery codes, and print them, once.
+    /// The old ones and all of root's sessions end.
+    Reset,
 }
 
 /// `otpd audit`

@@ -71,6 +71,19 @@ pub fn remove(path: &Path) -> Result<(), WiringError> {
     fs::remove_file(path).map_err(failed(path))
 }
 
+/// Removes what was given at the first start; false when it is gone already.
+///
+/// # Errors
+/// When it cannot be removed.
+pub fn remove_first_start(data_dir: &Path) -> Result<bool, WiringError> {
+    let path = data_dir.join(FIRST_START);
+    match fs::remove_file(&path) {
+        Ok(()) => Ok(true),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
+        Err(cause) => Err(WiringError::File { path, cause }),
+    }
+}
+
 /// Where the master secret lies when it is not given in the settings.
 pub fn master_path(data_dir: &Path) -> PathBuf {
     data_dir.join(MASTER)

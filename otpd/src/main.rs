@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 
 use clap::Parser;
-use otpd::cli::{Cli, Command};
+use otpd::cli::{Cli, Command, RootCommand};
 use otpd::commands;
 use otpd::config::{self, Inputs, Loaded};
 use otpd::system::{SystemClock, SystemRandom};
@@ -48,6 +48,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         }
         Command::Serve
         | Command::Keys(_)
+        | Command::Root(_)
         | Command::Audit(_)
         | Command::Doctor
         | Command::Migrate { .. } => return with_settings(&command),
@@ -78,6 +79,7 @@ async fn dispatch(
     let settings = &loaded.settings;
     match command {
         Command::Keys(command) => commands::keys::run(command, settings, around).await?,
+        Command::Root(RootCommand::Reset) => commands::root::reset(settings, around).await?,
         Command::Audit(command) => return commands::audit::run(command, settings, around).await,
         Command::Doctor => {
             let fine = commands::doctor::run(loaded, around).await?;

@@ -89,6 +89,13 @@ fn table(test_codes: bool) -> Table {
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])
         .open("/.well-known/jwks.json", sessions::jwks, "The public keys of assertions and access tokens")
+        .and(operation)
+}
+
+/// What administrators look after.
+#[rustfmt::skip] // As above.
+fn operation(table: Table) -> Table {
+    table
         .tag("Operation")
         .call(GET, "/api/v1/audit", audit::search, "Search the audit log, newest first", &[])
         .call(GET, "/api/v1/audit/checkpoints/latest", audit::latest, "The newest checkpoint, to be kept elsewhere", &[NoCheckpoint])

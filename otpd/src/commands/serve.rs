@@ -53,6 +53,7 @@ async fn listen(
     let url = format!("{scheme}://{address}");
     app.prepare_signing_keys().await?;
     first_start::give(app, settings, &url).await?;
+    first_start::forget_when_read(app, settings);
     let stats = Arc::new(TransportStats::default());
     let random = Arc::clone(&around.random);
     let router = web::router(

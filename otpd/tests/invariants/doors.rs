@@ -17,9 +17,7 @@ fn start(database: &Database, engine: Engine) -> Vec<Server> {
     let names = ["one", "two"];
     let node = |name| {
         Node::named(database, name)
-            .with("OTPD_LIMITS__SIGNUPS_PER_HOUR", "1000000")
             .with("OTPD_LIMITS__LOGINS_PER_MINUTE", "1000000")
-            .with("OTPD_LIMITS__ACCOUNT_LOGINS_PER_MINUTE", "1000000")
             .with("OTPD_LIMITS__EMAIL_REQUESTS_PER_HOUR", "1000000")
             .start()
     };
@@ -91,25 +89,12 @@ fn behind_a_credential(engine: Engine) {
 
 on_both!(behind_a_credential: i2_issued_codes_passes_and_recovery_codes_serve_once_on_sqlite, i2_issued_codes_passes_and_recovery_codes_serve_once_on_postgresql);
 
-fn for_people(engine: Engine) {
+fn by_mail(engine: Engine) {
     let database = Database::new(engine);
     let servers = start(&database, engine);
     let mut stranger = servers[0].stranger();
     let mut clients = everywhere(&servers, Server::stranger);
     for round in 0..length(3, 60) {
-        let user = format!("person-{round}");
-        let password = "correct horse battery staple";
-        let account = json!({ "username": user, "password": password, "enable_mfa": true });
-        let made = stranger.post("/signup", &account).expect(201);
-        let device = Device::of_uri(made["provisioning_uri"].as_str().unwrap());
-        let login = json!({ "username": user, "password": password });
-        let waiting = stranger.post("/login", &login).expect(200);
-        assert_eq!(waiting["mfa_required"], true);
-        let body = json!({
-            "username": user, "token": device.current(), "mfa_token": waiting["mfa_token"],
-        });
-        assert_eq!(race(&mut clients, "/login-2fa", &body, is_200), 1, "login");
-
         let email = format!("person-{round}@example.org");
         let asked = stranger.post("/auth/request-otp", &json!({ "email": email }));
         asked.expect(202);
@@ -120,33 +105,7 @@ fn for_people(engine: Engine) {
     }
 }
 
-on_both!(for_people: i2_logins_and_emailed_codes_serve_once_on_sqlite, i2_logins_and_emailed_codes_serve_once_on_postgresql);
-
-fn an_enrolment(engine: Engine) {
-    let database = Database::new(engine);
-    let servers = start(&database, engine);
-    let mut stranger = servers[0].stranger();
-    for round in 0..length(2, 40) {
-        let user = format!("person-{round}");
-        let password = "correct horse battery staple";
-        let account = json!({ "username": user, "password": password, "enable_mfa": false });
-        stranger.post("/signup", &account).expect(201);
-        let login = json!({ "username": user, "password": password });
-        let session = stranger.post("/login", &login).expect(200);
-        let token = session["access_token"].as_str().unwrap();
-        let mut owner = servers[0].client(token);
-        let proof = json!({ "password": password });
-        let enrolled = owner.post("/enable-mfa", &proof).expect(201);
-        let device = Device::of_uri(enrolled["provisioning_uri"].as_str().unwrap());
-        let right = enrolled["enrollment_token"].as_str().unwrap();
-        let mut clients = everywhere(&servers, |server| server.client(right));
-        let body = json!({ "token": device.current() });
-        let accepted = race(&mut clients, "/enable-mfa/confirm", &body, is_200);
-        assert_eq!(accepted, 1, "round {round}");
-    }
-}
-
-on_both!(an_enrolment: i2_an_enrolment_is_confirmed_once_on_sqlite, i2_an_enrolment_is_confirmed_once_on_postgresql);
+on_both!(by_mail: i2_an_emailed_code_serves_once_on_sqlite, i2_an_emailed_code_serves_once_on_postgresql);
 
 /// The code in the mail to that address, from the outbox of any node.
 fn mailed(database: &Database, email: &str) -> String {

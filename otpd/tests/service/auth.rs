@@ -214,12 +214,12 @@ async fn without_an_environment_key_its_text_is_no_credential() {
         .await
         .problem(401, "unauthenticated");
     let context = app::Context::local(app::Caller::Server);
-    let prepare = || server.app.prepare_first_key(&context);
+    let prepare = || server.app.prepare_first_start(&context);
     let first = prepare().await.unwrap().expect("no key yet");
-    let key = first.text().to_owned();
+    let key = first.key.text().to_owned();
     let list = || server.get("/api/v1/keys").key(&key).into_future();
     list().await.problem(401, "unauthenticated");
-    assert!(server.app.store_first_key(&context, first).await.unwrap());
+    assert!(server.app.store_first_start(&context, first).await.unwrap());
     assert!(prepare().await.unwrap().is_none(), "given once");
     let listed = list().await.json(200);
     let keys = listed["data"].as_array().unwrap();
