@@ -44,11 +44,6 @@ struct Known {
 }
 
 impl App {
-    /// The level of emailed codes of that name, or the default one.
-    pub fn email_level(&self, name: Option<&str>) -> Option<EmailLevel> {
-        self.settings.mail.levels.of(name)
-    }
-
     /// Sends a code. It replaces the one before; wrong codes stay counted. Who asks
     /// again too soon, such as by a double click, gets the same answer and no second
     /// mail: the first code goes on being the right one.
