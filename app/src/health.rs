@@ -11,7 +11,7 @@ pub struct Health {
     pub status: &'static str,
     /// The version of the server.
     pub version: &'static str,
-    /// Each dependency: `ok` or `unavailable`.
+    /// Each dependency: `ok`, `degraded` or `unavailable`.
     pub checks: Checks,
 }
 
@@ -20,6 +20,8 @@ pub struct Health {
 pub struct Checks {
     /// The system of record.
     pub database: &'static str,
+    /// The way out for mail.
+    pub mail: &'static str,
 }
 
 /// Whether requests should be sent here.
@@ -32,17 +34,27 @@ pub enum Readiness {
 }
 
 impl App {
-    /// Asks every dependency.
+    /// Asks every dependency. Codes are judged whether mail goes out or not, so without
+    /// mail the server is ready all the same.
     pub async fn health(&self) -> (Readiness, Health) {
         let database = self.store.ping().await;
-        let (readiness, word) = match database {
+        let (readiness, database) = match database {
             Ok(()) => (Readiness::Ready, "ok"),
             Err(_) => (Readiness::NotReady, "unavailable"),
         };
+        let flows = match readiness {
+            Readiness::Ready => self.mail_flows().await,
+            Readiness::NotReady => self.mailroom.is_content(),
+        };
+        let mail = if flows { "ok" } else { "degraded" };
+        let status = match readiness {
+            Readiness::Ready => mail,
+            Readiness::NotReady => database,
+        };
         let health = Health {
-            status: word,
+            status,
             version: env!("CARGO_PKG_VERSION"),
-            checks: Checks { database: word },
+            checks: Checks { database, mail },
         };
         (readiness, health)
     }

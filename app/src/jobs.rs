@@ -22,6 +22,7 @@ impl App {
     /// Runs the jobs until the token is cancelled. A job that fails is tried again in
     /// its next round; the server goes on.
     pub async fn run_jobs(self: Arc<Self>, stop: CancellationToken) {
+        let mail = tokio::spawn(Arc::clone(&self).run_mail(stop.clone()));
         let mut ticks = tokio::time::interval(SWEEP_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -34,6 +35,9 @@ impl App {
             }
         }
         self.last_round().await;
+        if mail.await.is_err() {
+            tracing::error!("the sending of mail has broken off");
+        }
     }
 
     async fn round(&self) {

@@ -5,6 +5,7 @@ pub mod audit;
 mod caller;
 mod context;
 mod devices;
+mod email_codes;
 mod enrolment;
 mod error;
 mod health;
@@ -50,6 +51,7 @@ pub use accounts::{NewAccount, SignedUp};
 pub use caller::{Caller, Freshness};
 pub use context::Context;
 pub use devices::{Deactivated, Deleted, DeviceQuery, DeviceView, TestCode};
+pub use email_codes::EmailCodeSent;
 pub use enrolment::{Enrolled, MfaEnabled};
 pub use error::{Error, Fault};
 pub use health::{Health, Readiness};
@@ -87,6 +89,7 @@ use caller::KeyMemory;
 use idempotency::Running;
 use judge::Judge;
 use limits::Limits;
+use mail::{Mailroom, Post};
 use metrics::Metrics;
 use passwords::Passwords;
 use refusals::Refusals;
@@ -110,6 +113,7 @@ pub struct App {
     metrics: Arc<Metrics>,
     audit: audit::Memory,
     signing: Signing,
+    mailroom: Mailroom,
     root_hook: OnceLock<root::RootHook>,
 }
 
@@ -118,7 +122,7 @@ impl App {
     /// `API_KEY` holds, if anything, `shared_secret` what `SECRET_KEY` holds.
     ///
     /// # Errors
-    /// When the lanes cannot begin their chains.
+    /// When the lanes cannot begin their chains, or the settings of mail name no way out.
     pub async fn start(
         settings: Settings,
         store: Store,
@@ -127,7 +131,10 @@ impl App {
         environment_key: Option<Zeroizing<String>>,
         shared_secret: Option<SharedSecret>,
     ) -> Result<Self, StoreError> {
+        let post = Post::from_settings(&settings.mail);
+        let post = post.map_err(|error| StoreError::Unusable(error.to_string()))?;
         let mut app = Self::reading(settings, store, room, clock);
+        app.mailroom = Mailroom::with(post);
         app.environment_key = environment_key.map(|text| {
             let hash = app.room.root.hash_api_key(&text);
             (hash, Arc::new(Caller::Environment))
@@ -159,6 +166,7 @@ impl App {
             metrics: Arc::new(Metrics::new()),
             audit: audit::Memory::default(),
             signing: Signing::default(),
+            mailroom: Mailroom::default(),
             root_hook: OnceLock::new(),
         }
     }

@@ -48,6 +48,9 @@ pub(crate) struct Limits {
     logins: Option<RateCounters<Source>>,
     second_steps: Option<RateCounters<Source>>,
     account_logins: Option<RateCounters<UserName>>,
+    email_requests: Option<RateCounters<Source>>,
+    email_logins: Option<RateCounters<Source>>,
+    mails: Option<RateCounters<UserName>>,
 }
 
 impl Limits {
@@ -62,6 +65,9 @@ impl Limits {
             logins: counters(public.logins_per_minute, MINUTE_MS),
             second_steps: counters(public.logins_per_minute, MINUTE_MS),
             account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
+            email_requests: counters(public.email_requests_per_hour, HOUR_MS),
+            email_logins: counters(public.logins_per_minute, MINUTE_MS),
+            mails: counters(public.mails_per_hour, HOUR_MS),
         }
     }
 }
@@ -141,6 +147,40 @@ impl App {
     /// [`Error::RateLimited`].
     pub(crate) fn admit_second_step(&self, source: Source) -> Result<(), Error> {
         self.admit_visit(self.limits.second_steps.as_ref(), source)
+    }
+
+    /// Counts a request of that source for an emailed code.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_email_request(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.email_requests.as_ref(), source)
+    }
+
+    /// Counts an emailed code that comes from that source.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_email_login(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.email_logins.as_ref(), source)
+    }
+
+    /// Whether another mail may go to the address of that user, whoever asks for it.
+    ///
+    /// # Errors
+    /// [`Error::RateLimited`].
+    pub(crate) fn admit_mail(&self, source: Source, user: &UserName) -> Result<(), Error> {
+        let counters = self.limits.mails.as_ref();
+        let decision = counters.map(|counters| counters.charge(user, self.clock.now(), 0));
+        self.note_limit(decision, source)
+    }
+
+    /// Counts a mail to the address of that user: one that was really posted, so that a
+    /// double click costs one of them.
+    pub(crate) fn count_mail(&self, user: &UserName) {
+        if let Some(counters) = &self.limits.mails {
+            counters.charge(user, self.clock.now(), 1);
+        }
     }
 
     fn admit_visit(

@@ -1,5 +1,7 @@
 //! What the server counts for operators; `docs/metrics.md` is the list of names.
 
+mod mail;
+
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -14,6 +16,8 @@ use prometheus_client::registry::Registry;
 use store::{Answer, BatchFacts, StoreError};
 
 use crate::{App, Error};
+
+use mail::MailCounters;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -41,6 +45,7 @@ pub(crate) struct Metrics {
     locks: Counter,
     connections: Gauge<u64, AtomicU64>,
     connections_refused: Counter,
+    pub(crate) mail: MailCounters,
 }
 
 impl Metrics {
@@ -69,6 +74,7 @@ impl Metrics {
             locks: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            mail: MailCounters::new(&mut registry),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry, results);

@@ -61,6 +61,8 @@ pub enum Refusal {
     FactorInForce,
     /// The account or its password changed in the meantime.
     AccountChanged,
+    /// The challenge was made, replaced or removed in the meantime.
+    ChallengeChanged,
     /// The mail was taken or removed in the meantime.
     MailTaken,
     /// A signing key is not, or not any more, in the state that the change needs.

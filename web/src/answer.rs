@@ -222,6 +222,7 @@ fn note(response: &mut Response<Body>, replayed: bool) {
 const fn status<const STATUS: u16>() -> &'static [StatusCode] {
     match STATUS {
         201 => &[StatusCode::CREATED],
+        202 => &[StatusCode::ACCEPTED],
         _ => &[StatusCode::OK],
     }
 }

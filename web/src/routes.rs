@@ -9,16 +9,17 @@ use axum::http::Method;
 use utoipa::openapi::OpenApi;
 
 use crate::api::{
-    accounts, audit, devices, health, issued, keys, metrics, mfa, passes, people, recovery,
-    sessions, stats, two_factor, user_otp, users, verify,
+    accounts, audit, devices, email_codes, health, issued, keys, metrics, mfa, passes, people,
+    recovery, sessions, stats, two_factor, user_otp, users, verify,
 };
 use crate::endpoint::settle;
 use crate::front::{Front, Random, Settings};
 use crate::problem::Problem::{
-    AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, InvalidCredentials,
-    InvalidOtp, KeyNotFound, Locked, MfaAlreadyDisabled, MfaNotPending, NoActiveDevice,
-    NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide, SigningKeyTooYoung,
-    StepUpRequired, TooManyDevices, TwoFactorNotEnabled, Unauthenticated, UserExists, UserNotFound,
+    AuditBroken, Busy, DeviceExists, DeviceNotFound, DeviceNotPending, EmailDomainNotAllowed,
+    InvalidCredentials, InvalidOtp, KeyNotFound, Locked, MfaAlreadyDisabled, MfaNotPending,
+    NoActiveDevice, NoCheckpoint, NotATestDevice, OtpEnabled, OtpSpent, ScopeTooWide,
+    SigningKeyTooYoung, StepUpRequired, TooManyDevices, TwoFactorNotEnabled, Unauthenticated,
+    UserExists, UserNotFound,
 };
 use crate::refusal::Refusal;
 use crate::table::Table;
@@ -81,10 +82,20 @@ fn table(test_codes: bool) -> Table {
         .public("/enable-mfa/confirm", mfa::confirm, "Put a second factor in force by its first code", &[Unauthenticated, InvalidOtp, StepUpRequired, MfaNotPending, Locked])
         .public("/disable-mfa", mfa::disable, "Remove the second factor", &[InvalidCredentials, InvalidOtp, MfaAlreadyDisabled, Locked, Busy])
         .public("/recovery-codes", mfa::recovery_codes, "Make fresh recovery codes", &[Unauthenticated, InvalidCredentials, StepUpRequired, Busy])
+        .tag("Email codes")
+        .public("/auth/request-otp", email_codes::request, "Send a code to an email address", &[EmailDomainNotAllowed, Busy])
+        .public("/auth/verify-otp", email_codes::verify, "Log in with a code that was sent by email", &[InvalidOtp, Locked, Busy])
         .tag("Sessions")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])
         .call(POST, "/auth/introspect", sessions::introspect, "Ask about an access token (RFC 7662)", &[])
         .open("/.well-known/jwks.json", sessions::jwks, "The public keys of assertions and access tokens")
+        .and(operation)
+}
+
+/// What administrators look after.
+#[rustfmt::skip] // As above.
+fn operation(table: Table) -> Table {
+    table
         .tag("Operation")
         .call(GET, "/api/v1/audit", audit::search, "Search the audit log, newest first", &[])
         .call(GET, "/api/v1/audit/checkpoints/latest", audit::latest, "The newest checkpoint, to be kept elsewhere", &[NoCheckpoint])

@@ -54,6 +54,11 @@ impl Table {
         self
     }
 
+    /// Adds `routes`.
+    pub(crate) fn and(self, routes: impl FnOnce(Self) -> Self) -> Self {
+        routes(self)
+    }
+
     /// Adds `routes` only if `condition` holds: elsewhere there is nothing at their paths.
     pub(crate) fn only_if(self, condition: bool, routes: impl FnOnce(Self) -> Self) -> Self {
         if condition { routes(self) } else { self }

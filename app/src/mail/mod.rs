@@ -3,8 +3,10 @@
 mod letter;
 mod outbox;
 mod retry;
+mod sealed;
 mod settings;
 mod transport;
+mod worker;
 
 #[cfg(test)]
 mod tests;
@@ -13,3 +15,6 @@ pub use letter::{CodeLetter, Letter, LetterError};
 pub use retry::next_try;
 pub use settings::{Login, MailSettings, Security, SmtpServer};
 pub use transport::{Post, PostError};
+
+pub(crate) use sealed::CodeMail;
+pub(crate) use worker::Mailroom;

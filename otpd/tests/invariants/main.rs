@@ -18,6 +18,7 @@ mod guesses;
 mod harness;
 mod hostile;
 mod lockout;
+mod mail;
 mod outage;
 mod repetition;
 mod revocation;

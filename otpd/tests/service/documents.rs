@@ -19,7 +19,8 @@ async fn a_healthy_server_says_so(engine: Engine) {
         insta::assert_json_snapshot!(body, @r#"
         {
           "checks": {
-            "database": "ok"
+            "database": "ok",
+            "mail": "ok"
           },
           "status": "ok",
           "version": "[version]"

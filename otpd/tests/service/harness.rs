@@ -1,5 +1,6 @@
 //! The real router over real storage, with a clock that is set and randomness that repeats.
 
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -194,6 +195,11 @@ impl Server {
             .as_ref()
             .expect("time moves on SQLite only");
         clock.0.fetch_add(seconds * 1000, Ordering::SeqCst);
+    }
+
+    /// The folder that it works in.
+    pub(crate) fn folder(&self) -> &Path {
+        self.place.folder.path()
     }
 
     /// Every byte of every file that the server keeps.

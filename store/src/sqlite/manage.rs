@@ -1,10 +1,10 @@
 //! A management batch on SQLite: one transaction in the writer.
 
 use domain::Time;
-use rusqlite::Connection;
+use rusqlite::{CachedStatement, Connection};
 
 use super::connect::{self, classify};
-use crate::batch::Batch;
+use crate::batch::{Batch, Step};
 use crate::error::{Refusal, StoreError};
 use crate::lane::chain::Tail;
 use crate::lane::{EventRow, Judge};
@@ -39,9 +39,7 @@ pub(crate) fn initialise(connection: &Connection, batch: &Batch) -> Result<(), S
         .execute_batch("BEGIN IMMEDIATE")
         .map_err(classify)?;
     let steps = || {
-        for step in &batch.steps {
-            step.check(execute(connection, step.sql, &step.params)?)?;
-        }
+        run_steps(connection, &batch.steps)?;
         connection.execute_batch("COMMIT").map_err(classify)
     };
     let result = steps();
@@ -64,9 +62,7 @@ fn apply(
             return Err(StoreError::Refused(Refusal::UserGone));
         }
     }
-    for step in &batch.steps {
-        step.check(execute(connection, step.sql, &step.params)?)?;
-    }
+    run_steps(connection, &batch.steps)?;
     for (sql, params) in batch.additions(at, tail.chain) {
         execute(connection, sql, &params)?;
     }
@@ -89,14 +85,34 @@ fn apply(
     Ok(tail)
 }
 
+/// Many steps in a row are often the same statement: it is looked up once for all of them.
+fn run_steps(connection: &Connection, steps: &[Step]) -> Result<(), StoreError> {
+    for same in steps.chunk_by(|one, next| std::ptr::eq(one.sql, next.sql)) {
+        let mut statement = prepared(connection, same[0].sql)?;
+        for step in same {
+            let params = rusqlite::params_from_iter(&step.params);
+            let changed = statement.execute(params).map_err(classify)?;
+            step.check(changed as u64)?;
+        }
+    }
+    Ok(())
+}
+
+fn prepared<'c>(
+    connection: &'c Connection,
+    sql: &'static str,
+) -> Result<CachedStatement<'c>, StoreError> {
+    connection
+        .prepare_cached(&crate::sql::for_sqlite(sql))
+        .map_err(classify)
+}
+
 fn execute(
     connection: &Connection,
     sql: &'static str,
     params: &[Value],
 ) -> Result<u64, StoreError> {
-    let mut statement = connection
-        .prepare_cached(&crate::sql::for_sqlite(sql))
-        .map_err(classify)?;
+    let mut statement = prepared(connection, sql)?;
     let changed = statement
         .execute(rusqlite::params_from_iter(params))
         .map_err(classify)?;

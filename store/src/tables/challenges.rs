@@ -6,7 +6,7 @@ use crate::Store;
 use crate::batch::{Batch, Expect};
 use crate::error::{Refusal, StoreError};
 use crate::sql::statements;
-use crate::value::{Row, params};
+use crate::value::{Row, Value, params};
 
 /// A challenge, in the order that [`Fields`] has.
 macro_rules! whole_challenge {
@@ -28,11 +28,18 @@ statements! {
     INSERT = "INSERT INTO challenges (id, user_id, kind, hash, context, created_at, expires_at,
                 uses_left, failures, locked_until, day, day_failures)
               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 0, NULL, 0, 0)";
+    /// The only one of its kind that the user has. The parameters of [`INSERT`].
+    INSERT_ONLY = "INSERT INTO challenges (id, user_id, kind, hash, context, created_at, expires_at,
+                uses_left, failures, locked_until, day, day_failures)
+              SELECT CAST($1 AS BIGINT), CAST($2 AS BIGINT), CAST($3 AS TEXT), $4,
+                CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0, NULL, 0, 0
+              WHERE NOT EXISTS (SELECT 1 FROM challenges
+                WHERE user_id = CAST($2 AS BIGINT) AND kind = CAST($3 AS TEXT))";
     /// The count of wrong codes stays, unless the code before it is long over.
     REPLACE = "UPDATE challenges SET hash = $2, context = $3, created_at = $4, expires_at = $5,
                  uses_left = 1, failures = CASE WHEN locked_until IS NULL AND expires_at + CAST($6 AS BIGINT) <= $4
                    THEN 0 ELSE failures END
-               WHERE id = $1";
+               WHERE id = $1 AND created_at = $7";
     DELETE = "DELETE FROM challenges WHERE id = $1";
     DELETE_KIND = "DELETE FROM challenges WHERE user_id = $1 AND kind = $2";
     /// An address keeps its count of the day.
@@ -67,6 +74,21 @@ pub struct NewChallenge {
     pub expires_at: Time,
     /// How often it can be answered.
     pub uses: u32,
+}
+
+impl NewChallenge {
+    fn params(&self) -> Vec<Value> {
+        params![
+            self.id.0,
+            self.user.0,
+            self.kind.as_str(),
+            self.hash,
+            self.context.as_str(),
+            self.created_at,
+            self.expires_at,
+            i64::from(self.uses),
+        ]
+    }
 }
 
 /// The columns of a challenge up to the context, as an engine reads them.
@@ -155,23 +177,20 @@ impl Batch {
     /// Makes a challenge.
     pub fn make_challenge(&mut self, new: &NewChallenge) {
         self.lock(new.user);
-        let params = params![
-            new.id.0,
-            new.user.0,
-            new.kind.as_str(),
-            new.hash,
-            new.context.as_str(),
-            new.created_at,
-            new.expires_at,
-            i64::from(new.uses),
-        ];
-        self.step(INSERT, params, Expect::One(Refusal::Missing));
+        self.step(INSERT, new.params(), Expect::One(Refusal::Missing));
+    }
+
+    /// Makes a challenge of a kind that a user has one of; refused when there is one.
+    pub fn make_only_challenge(&mut self, new: &NewChallenge) {
+        self.lock(new.user);
+        let refusal = Refusal::ChallengeChanged;
+        self.step(INSERT_ONLY, new.params(), Expect::One(refusal));
     }
 
     /// Puts a new code into a challenge that lives on: the count of wrong ones stays,
     /// unless the code before has been over for longer than `forget_ms`. Refused when
-    /// the challenge is gone.
-    pub fn replace_code(&mut self, new: &NewChallenge, forget_ms: i64) {
+    /// the challenge is gone, or its code is not the one made at `seen` any more.
+    pub fn replace_code(&mut self, new: &NewChallenge, seen: Time, forget_ms: i64) {
         self.lock(new.user);
         let params = params![
             new.id.0,
@@ -180,8 +199,10 @@ impl Batch {
             new.created_at,
             new.expires_at,
             forget_ms,
+            seen,
         ];
-        self.step(REPLACE, params, Expect::One(Refusal::Missing));
+        let refusal = Refusal::ChallengeChanged;
+        self.step(REPLACE, params, Expect::One(refusal));
     }
 
     /// Removes a challenge; refused when it is gone.

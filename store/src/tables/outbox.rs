@@ -15,6 +15,7 @@ statements! {
             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
     TAKE = "UPDATE outbox SET next_try = $3, tries = tries + 1
             WHERE id = $1 AND next_try = $2 AND next_try < $3";
+    POSTPONE = "UPDATE outbox SET next_try = $3 WHERE id = $1 AND next_try = $2";
     REMOVE = "DELETE FROM outbox WHERE id = $1";
     WAITING = "SELECT CAST(COUNT(1) AS BIGINT), MIN(created_at) FROM outbox";
 }
@@ -92,6 +93,14 @@ impl Batch {
     pub fn take_mail(&mut self, id: i64, seen_next_try: Time, next_try: Time) {
         let params = params![id, seen_next_try, next_try];
         self.step(TAKE, params, Expect::One(Refusal::MailTaken));
+    }
+
+    /// Lets a mail that was taken until `taken_until` be tried again at another time, by
+    /// whoever is first then; refused with [`Refusal::MailTaken`] when it is not held any
+    /// more.
+    pub fn postpone_mail(&mut self, id: i64, taken_until: Time, next_try: Time) {
+        let params = params![id, taken_until, next_try];
+        self.step(POSTPONE, params, Expect::One(Refusal::MailTaken));
     }
 
     /// Removes a mail that was sent or given up; it may be gone already.

@@ -6,11 +6,11 @@ use domain::challenge::{ChallengeKind, Method};
 use domain::verify::{Attempt, Factor, Spoken, Subject};
 use domain::{Ask, ChallengeId, State, UserId, UserName, Verdict};
 use otp::Code;
-use store::{Answer, Batch, NewChallenge, Store, Submission};
+use store::{Answer, Batch, NewChallenge, Refusal, Store, Submission};
 
 use crate::enrolled::{Plan, all_at_once, enrol, enrol_as, origin};
 use crate::judge::hash_code;
-use crate::world::World;
+use crate::world::{World, refused};
 
 fn ask(person: &str, ask: Ask) -> Submission {
     Submission {
@@ -176,19 +176,25 @@ pub async fn a_replaced_code_keeps_the_count(world: World) {
     let wrong = ask("alice", Ask::Emailed(code("000000")));
     store.attempt(wrong).await.unwrap();
     let now = store.now().await.unwrap();
-    let mut batch = Batch::new();
+    let seen = store.challenge(id).await.unwrap().unwrap().challenge;
     let fresh = NewChallenge {
         id,
         user: alice.user,
         kind: ChallengeKind::Emailed,
         hash: Some(hash_code(id, &code("171717"))),
         context: "{}".into(),
-        created_at: now,
+        created_at: now.plus_millis(1),
         expires_at: now.plus_seconds(300),
         uses: 1,
     };
-    batch.replace_code(&fresh, 300_000);
-    store.commit(batch).await.unwrap();
+    let replace = async || {
+        let mut batch = Batch::new();
+        batch.replace_code(&fresh, seen.created_at, 300_000);
+        store.commit(batch).await.map(drop)
+    };
+    replace().await.unwrap();
+    // Whoever saw the same code before is too late.
+    refused(replace().await, Refusal::ChallengeChanged);
     let old = ask("alice", Ask::Emailed(code("424242")));
     let answer = store.attempt(old).await.unwrap();
     assert_eq!(answer.verdict, Verdict::Rejected);
@@ -197,6 +203,39 @@ pub async fn a_replaced_code_keeps_the_count(world: World) {
     let right = ask("alice", Ask::Emailed(code("171717")));
     let answer = store.attempt(right).await.unwrap();
     assert_eq!(method(&answer), Some(Method::Email));
+}
+
+pub async fn a_kind_that_a_user_has_one_of_is_made_once(world: World) {
+    let store = world.store().await;
+    let now = store.now().await.unwrap();
+    let user = UserId(store.new_id().await.unwrap());
+    let make = async |kind: ChallengeKind, with_user: bool| {
+        let mut batch = Batch::new();
+        if with_user {
+            let name = UserName::parse("email:dave@example.com").unwrap();
+            batch.make_user(user, &name, now);
+        }
+        let id = ChallengeId(store.new_id().await.unwrap());
+        let hash = Some([id.0.to_le_bytes()[0]; 32]);
+        batch.make_only_challenge(&NewChallenge {
+            id,
+            user,
+            kind,
+            hash,
+            context: "{}".into(),
+            created_at: now,
+            expires_at: now.plus_seconds(300),
+            uses: 1,
+        });
+        store.commit(batch).await.map(|_| (id, hash))
+    };
+    // The user may come with it, and the hash arrives as it is.
+    let (id, hash) = make(ChallengeKind::Emailed, true).await.unwrap();
+    let stored = store.challenge(id).await.unwrap().unwrap().challenge;
+    assert_eq!((stored.hash, stored.uses_left), (hash, 1));
+    let again = make(ChallengeKind::Emailed, false).await.map(drop);
+    refused(again, Refusal::ChallengeChanged);
+    make(ChallengeKind::Pass, false).await.unwrap();
 }
 
 pub async fn recovery_codes_of_an_enrolment_wait_for_its_confirmation(world: World) {

@@ -58,6 +58,7 @@ on_both_engines! {
     doors::a_login_of_another_person_is_not_found,
     doors::an_emailed_code_counts_for_itself,
     doors::a_replaced_code_keeps_the_count,
+    doors::a_kind_that_a_user_has_one_of_is_made_once,
     doors::recovery_codes_of_an_enrolment_wait_for_its_confirmation,
     idempotency::a_repeated_request_gets_the_first_answer,
     idempotency::a_key_used_with_another_request_is_refused,

@@ -69,6 +69,17 @@ pub async fn a_mail_is_posted_taken_once_and_removed(world: World) {
     let found = store.due_mails(next, 9).await.unwrap().pop().unwrap();
     assert_eq!((found.id, found.tries, found.next_try), (3, 1, next));
 
+    let postpone = async |held: Time, to: Time| {
+        let mut batch = Batch::new();
+        batch.postpone_mail(3, held, to);
+        store.commit(batch).await.map(drop)
+    };
+    let soon = now.plus_seconds(1);
+    postpone(next, soon).await.unwrap();
+    refused(postpone(next, soon).await, Refusal::MailTaken);
+    assert_eq!(due(&store, soon, 9).await, [2, 3]);
+    take(&store, 3, soon, next).await.unwrap();
+
     for _ in 0..2 {
         let mut batch = Batch::new();
         batch.remove_mail(3);

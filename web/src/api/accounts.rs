@@ -55,6 +55,17 @@ pub(crate) struct Begun {
     cookie: Option<HeaderValue>,
 }
 
+impl Begun {
+    /// The answer to that visitor.
+    pub(crate) fn of(visitor: &Visitor, step: FirstStep) -> Self {
+        let cookie = match &step {
+            FirstStep::Done(_) => None,
+            FirstStep::Pending(it) => visitor.login_cookie(&it.mfa_token, it.expires_in),
+        };
+        Self { step, cookie }
+    }
+}
+
 pub(crate) async fn log_in(
     visitor: Visitor,
     Credentials(name, password): Credentials,
@@ -62,11 +73,7 @@ pub(crate) async fn log_in(
     let (context, source) = (&visitor.context, visitor.source);
     let app = visitor.app();
     let step = app.log_in(context, source, &name, password).await?;
-    let cookie = match &step {
-        FirstStep::Done(_) => None,
-        FirstStep::Pending(it) => visitor.login_cookie(&it.mfa_token, it.expires_in),
-    };
-    Ok(Begun { step, cookie })
+    Ok(Begun::of(&visitor, step))
 }
 
 /// The login is complete; its cookie is forgotten.

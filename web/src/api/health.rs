@@ -59,11 +59,12 @@ impl Output for Report {
             words(["ok", "unavailable"]),
             "The system of record.",
         );
+        let mail = member("mail", words(["ok", "degraded"]), "The way out for mail.");
         let states = words(["ok", "degraded", "unavailable"]);
         object(vec![
             member("status", states, "The whole."),
             member("version", text(), "The version of the server."),
-            member("checks", object(vec![database]), "Each dependency."),
+            member("checks", object(vec![database, mail]), "Each dependency."),
         ])
         .into()
     }

@@ -3,6 +3,7 @@
 pub(crate) mod accounts;
 pub(crate) mod audit;
 pub(crate) mod devices;
+pub(crate) mod email_codes;
 pub(crate) mod health;
 pub(crate) mod issued;
 pub(crate) mod keys;

@@ -6,7 +6,7 @@ post_office.py serve [OPTION..]  prints its port, then one line of JSON per mail
 
 Options: utf8 (offers SMTPUTF8), starttls=PEM, tls=PEM (a file with certificate and key),
 login=USER:PASSWORD, refuse=STATUS (what every addressee is answered), silent (never
-answers the content of a mail).
+answers the content of a mail), port=NUMBER (else a free one).
 """
 
 import asyncio
@@ -81,7 +81,7 @@ async def serve(options):
 
     loop = asyncio.get_running_loop()
     tls = context(options["tls"]) if "tls" in options else None
-    server = await loop.create_server(session, "127.0.0.1", 0, ssl=tls)
+    server = await loop.create_server(session, "127.0.0.1", int(options.get("port", 0)), ssl=tls)
     print(server.sockets[0].getsockname()[1], flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
 

@@ -1,0 +1,279 @@
+//! Codes by email: anybody may ask for one, and whoever reads the mail logs in as the address.
+
+use std::time::Duration;
+
+use domain::verify::{Ask, Subject, Verdict};
+use domain::{
+    Action, Challenge, ChallengeId, ChallengeKind, EmailAddress, EmailLevel, Event, Time, UserId,
+    UserName,
+};
+use otp::{Algorithm, Code, Secret, Totp, hotp};
+use serde::Serialize;
+use store::{Batch, NewChallenge, Refusal, StoreError};
+
+use crate::context::Context;
+use crate::devices::TRIES;
+use crate::limits::Source;
+use crate::logins::FirstStep;
+use crate::mail::CodeMail;
+use crate::verify::locked;
+use crate::{App, Error};
+
+/// How long a code has to be over until the wrong ones that came for it are forgiven.
+const FORGET_MS: i64 = 3_600_000;
+/// 160 bits, the length of the hash (RFC 4226, section 4).
+const SECRET_BYTES: usize = 20;
+
+/// That a code is on its way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct EmailCodeSent {
+    /// A sentence for people.
+    pub message: &'static str,
+    /// Seconds that the code can still be used.
+    pub expires_in: i64,
+    /// Seconds until another one can be asked for; before, no second mail is sent.
+    pub resend_after: i64,
+}
+
+/// What is known of an address.
+struct Known {
+    /// `None` before its first code.
+    user: Option<UserId>,
+    /// `None` when no code was sent for a long time.
+    challenge: Option<Challenge>,
+}
+
+impl App {
+    /// Sends a code. It replaces the one before; wrong codes stay counted. Who asks
+    /// again too soon, such as by a double click, gets the same answer and no second
+    /// mail: the first code goes on being the right one.
+    ///
+    /// # Errors
+    /// [`Error::EmailDomainNotAllowed`], [`Error::RateLimited`] for the source or the
+    /// address. All is the same for addresses that were never heard of.
+    pub async fn request_email_code(
+        &self,
+        context: &Context,
+        source: Source,
+        address: &EmailAddress,
+        level: EmailLevel,
+    ) -> Result<EmailCodeSent, Error> {
+        self.admit_email_request(source)?;
+        if !self.settings.mail.domains.permits(address) {
+            return Err(Error::EmailDomainNotAllowed);
+        }
+        let name = address.user_name();
+        for _ in 0..TRIES {
+            let known = self.known_address(&name).await?;
+            let now = self.store.now().await?;
+            if let Some(sent) = self.sent_lately(&known, now) {
+                return Ok(sent);
+            }
+            self.admit_mail(source, &name)?;
+            if self.send_code(context, address, &known, level, now).await? {
+                self.count_mail(&name);
+                self.mailroom.wake();
+                let resend = self.resend_ms();
+                return Ok(sent(i64::from(level.lifetime) * 1000, resend));
+            }
+        }
+        Err(Error::Busy)
+    }
+
+    /// Judges the code that was sent to an address. Nothing of it touches the user's
+    /// guard, or a stranger could lock anybody.
+    ///
+    /// # Errors
+    /// [`Error::InvalidOtp`] and [`Error::Locked`] alike for an address with nothing
+    /// pending, [`Error::RateLimited`].
+    pub async fn log_in_by_email(
+        &self,
+        context: &Context,
+        source: Source,
+        address: &EmailAddress,
+        code: Code,
+    ) -> Result<FirstStep, Error> {
+        self.admit_email_login(source)?;
+        let name = address.user_name();
+        self.make_lockable(&name).await?;
+        let subject = Subject::User(name.clone());
+        let answer = self.submit(context, subject, Ask::Emailed(code)).await?;
+        match answer.verdict {
+            Verdict::Proven(_) => {}
+            // Unknown: erased in between.
+            Verdict::Rejected | Verdict::Unknown => return Err(Error::InvalidOtp),
+            Verdict::Locked => return Err(locked(&answer)),
+            _ => return Err(Error::broken("another verdict about an emailed code")),
+        }
+        let user = answer
+            .user
+            .ok_or_else(|| Error::broken("a proof of nobody"))?;
+        let session = self.new_session(user, &["email"], answer.at);
+        let mut batch = Batch::new();
+        batch.open_session_without_factor(&session);
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(FirstStep::Done(self.access_token(&session, &name).await?)),
+            Err(StoreError::Refused(Refusal::FactorInForce)) => {
+                let batch = Batch::new();
+                let begun = self.begin_login(context, batch, user, "email", answer.at);
+                match begun.await {
+                    // Erased in between: here nobody has given a password.
+                    Err(Error::InvalidCredentials) => Err(Error::InvalidOtp),
+                    begun => Ok(FirstStep::Pending(begun?)),
+                }
+            }
+            Err(StoreError::Refused(_)) => Err(Error::InvalidOtp),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn known_address(&self, name: &UserName) -> Result<Known, Error> {
+        let user = self.store.user_by_name(name).await?;
+        let Some(id) = user else {
+            return Ok(Known {
+                user,
+                challenge: None,
+            });
+        };
+        let kind = ChallengeKind::Emailed;
+        let found = self.store.challenges_of(id, kind, 1).await?;
+        let challenge = found.into_iter().next().map(|stored| stored.challenge);
+        Ok(Known { user, challenge })
+    }
+
+    /// The answer to who asks again before the next mail may be sent.
+    fn sent_lately(&self, known: &Known, now: Time) -> Option<EmailCodeSent> {
+        // Without a hash nothing was ever sent: somebody has only guessed.
+        let last = known.challenge.as_ref().filter(|it| it.hash.is_some())?;
+        let wait = last.created_at.plus_millis(self.resend_ms()).since(now);
+        (wait > 0).then(|| sent(last.expires_at.since(now), wait))
+    }
+
+    fn resend_ms(&self) -> i64 {
+        i64::try_from(self.settings.mail.resend.as_millis()).unwrap_or(i64::MAX)
+    }
+
+    /// Makes a code and posts it. False when somebody else was faster.
+    async fn send_code(
+        &self,
+        context: &Context,
+        address: &EmailAddress,
+        known: &Known,
+        level: EmailLevel,
+        now: Time,
+    ) -> Result<bool, Error> {
+        let name = address.user_name();
+        let mut batch = Batch::new();
+        let user = match known.user {
+            Some(user) => user,
+            None => self.new_user(&mut batch, &name, now).await?,
+        };
+        let id = match &known.challenge {
+            Some(challenge) => challenge.id,
+            None => ChallengeId(self.store.new_id().await?),
+        };
+        let code = self.totp_code(level, now)?;
+        let code = code.to_text();
+        let new = NewChallenge {
+            hash: Some(self.room.root.hash_code(id.0, &code)),
+            uses: 1,
+            ..empty(id, user, level, now)
+        };
+        match &known.challenge {
+            Some(seen) => batch.replace_code(&new, seen.created_at, FORGET_MS),
+            None => batch.make_only_challenge(&new),
+        }
+        let mail = CodeMail {
+            user,
+            to: address,
+            code: &code,
+            lifetime: Duration::from_secs(level.lifetime.into()),
+            now,
+        };
+        self.post_code(&mut batch, &mail).await?;
+        let event = Event::new(Action::EmailCodeSent, true, &context.origin());
+        batch.record(event.about_user(user, name.canonical()));
+        batch.count("email_sent");
+        self.committed(batch).await
+    }
+
+    async fn new_user(
+        &self,
+        batch: &mut Batch,
+        name: &UserName,
+        now: Time,
+    ) -> Result<UserId, Error> {
+        let user = UserId(self.store.new_id().await?);
+        batch.make_user(user, name, now);
+        Ok(user)
+    }
+
+    /// False when the batch was refused: what it builds on has changed.
+    async fn committed(&self, batch: Batch) -> Result<bool, Error> {
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(true),
+            Err(StoreError::Refused(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The TOTP code of the current step of a key that nobody keeps. So the code says
+    /// nothing about any other one, the next step's included.
+    fn totp_code(&self, level: EmailLevel, now: Time) -> Result<Code, Error> {
+        let mut key = vec![0; SECRET_BYTES];
+        self.room.random.fill(&mut key);
+        let secret = Secret::from_bytes(key);
+        let step = Totp::new(level.lifetime).step_at(now.seconds());
+        let step = step.ok_or_else(|| Error::broken("a time before 1970"))?;
+        Ok(hotp(&secret, Algorithm::Sha1, level.digits, step))
+    }
+
+    /// Makes what wrong codes are counted at, where there is nothing yet: an address
+    /// that never asked for a code is locked like any other. How many come into being
+    /// is bounded by the limit of the source.
+    async fn make_lockable(&self, name: &UserName) -> Result<(), Error> {
+        for _ in 0..TRIES {
+            let known = self.known_address(name).await?;
+            if known.challenge.is_some() {
+                return Ok(());
+            }
+            let now = self.store.now().await?;
+            let mut batch = Batch::new();
+            let user = match known.user {
+                Some(user) => user,
+                None => self.new_user(&mut batch, name, now).await?,
+            };
+            let id = ChallengeId(self.store.new_id().await?);
+            let level = self.settings.mail.levels.default;
+            batch.make_only_challenge(&empty(id, user, level, now));
+            if self.committed(batch).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Busy)
+    }
+}
+
+/// A challenge that nothing answers.
+fn empty(id: ChallengeId, user: UserId, level: EmailLevel, now: Time) -> NewChallenge {
+    NewChallenge {
+        id,
+        user,
+        kind: ChallengeKind::Emailed,
+        hash: None,
+        context: "{}".into(),
+        created_at: now,
+        expires_at: now.plus_seconds(level.lifetime.into()),
+        uses: 0,
+    }
+}
+
+/// The answer, in whole seconds, rounded up.
+fn sent(expires_ms: i64, resend_ms: i64) -> EmailCodeSent {
+    let seconds = |ms: i64| (ms.max(0) + 999) / 1000;
+    EmailCodeSent {
+        message: "OTP sent to the email address",
+        expires_in: seconds(expires_ms),
+        resend_after: seconds(resend_ms),
+    }
+}

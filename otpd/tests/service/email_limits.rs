@@ -1,0 +1,111 @@
+//! The limits of emailed codes: per network address and per mailbox, alike for addresses known and unknown.
+
+use serde_json::json;
+
+use crate::answer::Answer;
+use crate::call::together;
+use crate::database::Engine;
+use crate::harness::Server;
+use crate::mailbox::wrong_codes;
+use crate::on_both_engines;
+
+on_both_engines! {
+    a_double_click_sends_one_mail,
+    a_network_address_asks_so_often_an_hour,
+    a_network_address_tries_so_often_a_minute,
+}
+
+const DAVE: &str = "dave@example.com";
+
+fn wait(answer: &Answer) -> i64 {
+    let wait = answer.header("retry-after").expect("a Retry-After");
+    wait.parse().unwrap()
+}
+
+async fn a_double_click_sends_one_mail(engine: Engine) {
+    let server = Server::start(engine).await;
+    let body = json!({ "email": DAVE });
+    let call = || server.post("/auth/request-otp", body.clone()).anonymous();
+    // The first ones of this address: even its user is not there yet.
+    for answer in together((0..4).map(|_| call())).await {
+        let body = answer.json(202);
+        assert!((1..=30).contains(&body["resend_after"].as_i64().unwrap()));
+        assert!((290..=300).contains(&body["expires_in"].as_i64().unwrap()));
+    }
+    let mails = server.mails().await;
+    assert_eq!(mails.len(), 1);
+    call().await.json(202);
+    assert!(server.mails().await.is_empty());
+    let code = mails[0].code.as_str();
+    server.try_code(DAVE, code).await.json(200);
+}
+
+async fn a_network_address_asks_so_often_an_hour(engine: Engine) {
+    let variables = [("OTPD_LIMITS__EMAIL_REQUESTS_PER_HOUR", "3")];
+    let server = Server::with(engine, &variables).await;
+    for email in [DAVE, "eve@example.com", "joe@example.com"] {
+        server.request_code(email).await.json(202);
+    }
+    // One that is known and one that never was.
+    for email in [DAVE, "zoe@example.com"] {
+        let answer = server.request_code(email).await;
+        answer.problem(429, "rate_limited");
+        assert!((1190..=1200).contains(&wait(&answer)));
+    }
+    let elsewhere = server.post("/auth/request-otp", json!({ "email": "zoe@example.com" }));
+    elsewhere.anonymous().from("198.51.100.1").await.json(202);
+    assert_eq!(server.mails().await.len(), 4);
+}
+
+async fn a_network_address_tries_so_often_a_minute(engine: Engine) {
+    let variables = [("OTPD_LIMITS__LOGINS_PER_MINUTE", "3")];
+    let server = Server::with(engine, &variables).await;
+    let code = server.mailed_code(DAVE).await;
+    for wrong in wrong_codes(&code).take(3) {
+        server.try_code("zoe@example.com", wrong).await;
+    }
+    for email in [DAVE, "zoe@example.com"] {
+        let answer = server.try_code(email, code.as_str()).await;
+        answer.problem(429, "rate_limited");
+        assert!((1..=20).contains(&wait(&answer)));
+    }
+    let body = json!({ "email": DAVE, "otp_code": code });
+    let elsewhere = server.post("/auth/verify-otp", body).anonymous();
+    elsewhere.from("198.51.100.1").await.json(200);
+}
+
+#[tokio::test]
+async fn a_mailbox_gets_so_many_mails_an_hour() {
+    let server = Server::start(Engine::Sqlite).await;
+    for number in 0..5 {
+        server.mailed_code(DAVE).await;
+        server.advance(if number == 4 { 10 } else { 30 });
+    }
+    // Asked too soon, it is still the usual answer; only then the limit.
+    let soon = server.request_code(DAVE).await.json(202);
+    assert_eq!(
+        (&soon["resend_after"], &soon["expires_in"]),
+        (&json!(20), &json!(290))
+    );
+    server.advance(20);
+    let limited = server.request_code("DAVE@example.com").await;
+    limited.problem(429, "rate_limited");
+    // A fifth of an hour after the first one.
+    assert_eq!(wait(&limited), 720 - 150);
+    assert!(server.mails().await.is_empty());
+    server.mailed_code("eve@example.com").await;
+    server.advance(720 - 150);
+    let code = server.mailed_code(DAVE).await;
+    server.try_code(DAVE, code).await.json(200);
+}
+
+#[tokio::test]
+async fn an_address_that_only_guesses_were_made_at_gets_its_mail_at_once() {
+    let server = Server::start(Engine::Sqlite).await;
+    server
+        .try_code(DAVE, "123456")
+        .await
+        .problem(401, "invalid_otp");
+    let code = server.mailed_code(DAVE).await;
+    server.try_code(DAVE, code).await.json(200);
+}
