@@ -71,6 +71,11 @@ fn clients_of_three_generations_sign_up_and_log_in() {
 }
 
 #[test]
+fn a_client_of_emailed_codes_logs_in_by_what_it_reads() {
+    run("python3", "emailed.py");
+}
+
+#[test]
 fn strangers_check_assertions_as_the_document_says() {
     run("python3", "assertion.py");
 }
