@@ -11,13 +11,14 @@ use axum::body::Body;
 use axum::extract::{FromRequestParts, Query, RawPathParams, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Method, Response};
+use axum::http::{HeaderMap, Method, Response, Uri};
 
 use crate::allowed::{Allowed, Need, repeatable};
 use crate::answer::{Outcome, Output};
 use crate::body;
 use crate::front::{Front, has_envelope};
 use crate::input::{Fields, Given, Input};
+use crate::refusal::Refusal;
 use crate::request_id::RequestId;
 use crate::visitor::Visitor;
 
@@ -146,7 +147,10 @@ async fn fields<I: Input>(
     facts: Facts,
     mut faults: Vec<Fault>,
 ) -> Outcome<I> {
-    let form = I::FORM && is_form(&parts.headers);
+    let form = match I::FORM && is_form(&parts.headers) {
+        true => Some(form_pairs(body)?),
+        false => None,
+    };
     let given = Given {
         path: path_parts(parts, facts).await,
         query: query_pairs(parts, &mut faults)?,
@@ -194,14 +198,33 @@ fn query_pairs(parts: &Parts, faults: &mut Vec<Fault>) -> Outcome<Vec<(String, S
     if query.is_empty() {
         return Ok(Vec::new());
     }
-    // The characters that separate parameters are ASCII, so none lies within another one.
-    if std::str::from_utf8(&percent_decoded(query)).is_err() {
+    if !is_utf8(query) {
         faults.push(Fault::new("?", "The query must be UTF-8."));
         return Ok(Vec::new());
     }
-    let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
-    let unreadable = |_| app::Error::invalid("?", "The query cannot be read.");
-    Ok(pairs.map_err(unreadable)?.0)
+    let unreadable = || app::Error::invalid("?", "The query cannot be read.");
+    Ok(pairs_of(&parts.uri).ok_or_else(unreadable)?)
+}
+
+/// A form is written like a query, and read by the same rules.
+fn form_pairs(body: &[u8]) -> Outcome<Vec<(String, String)>> {
+    let text = std::str::from_utf8(body).ok();
+    let uri = text
+        .filter(|text| is_utf8(text))
+        .and_then(|text| Uri::try_from(format!("/?{text}")).ok());
+    let unreadable = || Refusal::NotJson("The body is not that of a form.".into());
+    uri.as_ref().and_then(pairs_of).ok_or_else(unreadable)
+}
+
+fn pairs_of(uri: &Uri) -> Option<Vec<(String, String)>> {
+    let pairs = Query::<Vec<(String, String)>>::try_from_uri(uri);
+    pairs.ok().map(|pairs| pairs.0)
+}
+
+/// Whether what the text stands for is UTF-8. The characters that separate parameters
+/// are ASCII, so none lies within another one.
+fn is_utf8(text: &str) -> bool {
+    std::str::from_utf8(&percent_decoded(text)).is_ok()
 }
 
 /// The bytes that a query stands for; a `%` without two digits stands for itself.

@@ -58,8 +58,8 @@ pub(crate) struct Given<'a> {
     pub(crate) path: Vec<(String, String)>,
     pub(crate) query: Vec<(String, String)>,
     pub(crate) body: &'a [u8],
-    /// The body is that of an HTML form.
-    pub(crate) form: bool,
+    /// What the body holds when it is that of an HTML form.
+    pub(crate) form: Option<Vec<(String, String)>>,
     /// Faults found before.
     pub(crate) faults: Vec<Fault>,
 }
@@ -89,8 +89,8 @@ impl<'a> Fields<'a> {
     ) -> Result<Self, Refusal> {
         let mut faults = given.faults;
         let mut members = Vec::new();
-        if given.form {
-            let pairs = form_urlencoded::parse(given.body).into_owned();
+        if let Some(pairs) = given.form {
+            let pairs = pairs.into_iter();
             members.extend(pairs.map(|(name, value)| (name, Value::String(value))));
         } else if !given.body.is_empty() || needs_body {
             match parse(given.body)? {
