@@ -45,8 +45,8 @@ fn table(test_codes: bool) -> Table {
         .call(GET, "/api/v1/devices/{device_id}", devices::show, "Look at a device", &[DeviceNotFound])
         .call(DELETE, "/api/v1/devices/{device_id}", devices::remove, "Remove a device and its key", &[DeviceNotFound])
         // A device may be called "register" like any other.
-        .also_at(&GET, "/api/v1/devices/register", ("device_id", "register"), devices::show)
-        .also_at(&DELETE, "/api/v1/devices/register", ("device_id", "register"), devices::remove)
+        .also_at(GET, "/api/v1/devices/register", ("device_id", "register"), devices::show, &[DeviceNotFound])
+        .also_at(DELETE, "/api/v1/devices/register", ("device_id", "register"), devices::remove, &[DeviceNotFound])
         .call(POST, "/api/v1/devices/{device_id}/confirm", verify::confirm, "Put a pending device in force", &[DeviceNotFound, DeviceNotPending])
         .call(POST, "/api/v1/devices/{device_id}/deactivate", devices::deactivate, "Deactivate a device for good", &[DeviceNotFound])
         .call(POST, "/api/v1/devices/{device_id}/resync", verify::resynchronise, "Re-align a device by two codes", &[DeviceNotFound])

@@ -13,7 +13,7 @@ use crate::allowed::{Allowed, Need};
 use crate::answer::{Outcome, Output};
 use crate::endpoint::{self, Facts};
 use crate::front::Front;
-use crate::input::{Description, Fields, Input};
+use crate::input::{Description, Fields, Input, Place};
 use crate::problem::Problem;
 use crate::visitor::Visitor;
 
@@ -141,13 +141,14 @@ impl Table {
     }
 
     /// A call that is in the table already, at a path that another route has taken from
-    /// it: there the part of that name has that value. It is no operation of its own.
+    /// it: there the part of that name has that value.
     pub(crate) fn also_at<N, I, O, F, Fut>(
         mut self,
-        method: &Method,
+        method: Method,
         path: &'static str,
         part: (&'static str, &'static str),
         handler: F,
+        problems: &'static [Problem],
     ) -> Self
     where
         N: Need,
@@ -156,12 +157,19 @@ impl Table {
         F: Fn(Allowed<N>, I) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
+        let (mut input, _) = facts::<I>(path);
+        input.0.retain(|wanted| wanted.place != Place::Path);
         let facts = Facts {
             has_parts: true,
             needs_body: false,
             spelled_out: Some(part),
         };
-        self.router = routed(self.router, method, path, facts, handler);
+        self.router = routed(self.router, &method, path, facts, handler);
+        let summary = "The same for the one of this very name";
+        self.operations.push(Operation {
+            tag: self.tag,
+            ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
+        });
         self
     }
 }

@@ -151,7 +151,7 @@ fn again(engine: Engine) {
     for round in 0..6 {
         let device = Device::totp(&mut admin, "d", &format!("u{round}"));
         keys.push(device.key().to_vec());
-        ids.push(database.number("SELECT id FROM devices"));
+        ids.push(database.number("SELECT id FROM devices WHERE name = 'd'"));
         if let Some(old) = &old {
             assert!(!old.accepts(&mut other, &old.current()), "round {round}");
         }

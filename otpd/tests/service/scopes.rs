@@ -20,6 +20,12 @@ const ROUTES: &[(&str, &str, Option<Scope>)] = &[
         "/api/v1/devices/register",
         Some(Scope::DevicesWrite),
     ),
+    ("GET", "/api/v1/devices/register", Some(Scope::DevicesRead)),
+    (
+        "DELETE",
+        "/api/v1/devices/register",
+        Some(Scope::DevicesWrite),
+    ),
     ("GET", "/api/v1/devices", Some(Scope::DevicesRead)),
     (
         "GET",

@@ -4,7 +4,7 @@ use app::Wanted;
 use serde_json::{Map, Value};
 
 use super::field::{Field, line_of};
-use crate::schema::{Member, described, object, pattern};
+use crate::schema::{Member, described, nullable, object, pattern};
 
 /// The longest audience and nonce, in characters.
 const LONGEST: usize = 256;
@@ -24,7 +24,7 @@ pub(crate) const ASSERTION: Field<Wanted> = Field {
             member("audience", text(), audience, true),
             member(
                 "nonce",
-                text(),
+                nullable(text()),
                 "What that service gave against replays.",
                 false,
             ),
