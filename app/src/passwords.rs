@@ -64,17 +64,12 @@ impl Passwords {
         let thread = Arc::clone(&self.threads).acquire_owned().await;
         let thread = thread.map_err(|_| Error::Busy)?;
         let hasher = Arc::clone(&self.hasher);
-        let (sender, done) = tokio::sync::oneshot::channel();
-        // A thread of its own: with its end the allocator gives the memory of the hash
-        // back to the system, which a thread of a pool would hold on to.
-        let started = std::thread::Builder::new().spawn(move || {
+        let done = tokio::task::spawn_blocking(move || {
             // Kept until the work is done, even if the client has gone meanwhile:
             // hanging up must not make room for more work than there are threads.
             let _kept = (place, thread);
-            // The client may have gone.
-            let _ = sender.send(task(&hasher));
+            task(&hasher)
         });
-        started.map_err(|error| Error::Internal(Box::new(error)))?;
         done.await.map_err(|error| Error::Internal(Box::new(error)))
     }
 }
