@@ -3,6 +3,7 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 
 use clap::Parser;
 use otpd::cli::{Cli, Command, RootCommand};
@@ -65,8 +66,11 @@ fn with_settings(command: &Command) -> anyhow::Result<ExitCode> {
         random: Arc::new(SystemRandom),
     };
     otpd::logging::start(&loaded.settings.log);
+    // Threads that hash passwords end soon when there is nothing to hash: with its end the
+    // allocator gives a thread's memory back to the system.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .thread_keep_alive(Duration::from_secs(1))
         .build()?;
     runtime.block_on(dispatch(command, &loaded, &around))
 }
