@@ -9,6 +9,7 @@ use crate::devices::TRIES;
 use crate::enrolment::{Enrolled, Enrolling};
 use crate::limits::Source;
 use crate::passwords::Password;
+use crate::root::ROOT;
 use crate::sessions::Session;
 use crate::{App, Error};
 
@@ -60,7 +61,8 @@ impl App {
         }
         vault::check_password(new.password.text(), name.canonical())
             .map_err(|fault| Error::invalid("/password", sentence(&fault.to_string())))?;
-        if self.store.user_by_name(&name).await?.is_some() {
+        // Root is made at the first start, or on the server's machine.
+        if name.canonical() == ROOT || self.store.user_by_name(&name).await?.is_some() {
             return Err(Error::UserExists);
         }
         let hash = self.hash_password(new.password).await?;

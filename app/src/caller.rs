@@ -25,6 +25,9 @@ pub enum Caller {
     Jwt {
         /// Whom the token names; may be empty.
         subject: Arc<str>,
+        /// A keyed hash of the whole subject: by it repetitions and limits tell callers
+        /// apart whose shown names are alike.
+        identity: Arc<str>,
         /// What it may do.
         scopes: Scopes,
     },
@@ -50,6 +53,14 @@ impl Caller {
             Self::Public => "public".into(),
             Self::CommandLine => "cli".into(),
             Self::Server => "server".into(),
+        }
+    }
+
+    /// What tells callers apart, where the name for the audit may be shortened.
+    pub(crate) fn identity(&self) -> Arc<str> {
+        match self {
+            Self::Jwt { identity, .. } => Arc::clone(identity),
+            other => other.name(),
         }
     }
 

@@ -144,7 +144,9 @@ impl App {
     /// The answer to who asks again before the next mail may be sent.
     fn sent_lately(&self, known: &Known, now: Time) -> Option<EmailCodeSent> {
         // Without a hash nothing was ever sent: somebody has only guessed.
-        let last = known.challenge.as_ref().filter(|it| it.hash.is_some())?;
+        // A code that was used is no answer to whoever asks for another one.
+        let waiting = |it: &&Challenge| it.hash.is_some() && it.uses_left > 0;
+        let last = known.challenge.as_ref().filter(waiting)?;
         let wait = last.created_at.plus_millis(self.resend_ms()).since(now);
         (wait > 0).then(|| sent(last.expires_at.since(now), wait))
     }

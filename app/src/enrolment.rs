@@ -239,6 +239,11 @@ impl App {
         if !kept.stepped_up && self.has_factor(&owner).await? {
             return Err(Error::StepUpRequired);
         }
+        if let Some(id) = &kept.session
+            && !self.session_lives(id, now).await?
+        {
+            return Err(Error::Unauthenticated);
+        }
         let subject = Subject::Device(device.name.clone());
         let answer = self.submit(context, subject, Ask::Confirm(code)).await?;
         match answer.verdict {
@@ -303,7 +308,17 @@ impl App {
             .iter()
             .filter(|found| only.is_none_or(|id| found.device.id == id))
             .find(|found| may_be_shown(found, now));
-        self.stored_uri(shown.ok_or(Error::MfaNotPending)?)
+        let shown = shown.ok_or(Error::MfaNotPending)?;
+        // Where another factor is in force, a password alone must not come by a second
+        // one: only the token that the enrolment was begun with is a proof of it.
+        let in_force = |it: &StoredDevice| it.device.state == State::Active;
+        let others = devices
+            .iter()
+            .any(|it| in_force(it) && it.device.id != shown.device.id);
+        if only.is_none() && others {
+            return Err(Error::MfaNotPending);
+        }
+        self.stored_uri(shown)
     }
 
     /// The living enrolment behind a token, or a counted failure of its source.

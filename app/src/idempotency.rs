@@ -162,7 +162,7 @@ impl App {
 
     fn hashes(&self, context: &Context, repeatable: &Repeatable) -> ([u8; 32], [u8; 32]) {
         let root = &self.room.root;
-        let caller = context.caller.name();
+        let caller = context.caller.identity();
         let id = root.idempotency_id(&caller, &repeatable.route, &repeatable.header);
         let query = [repeatable.query.as_bytes()];
         // Without a query the fingerprint is the one of a release that knew none.

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use crate::App;
 use crate::caller::Caller;
 use crate::settings::JwtRules;
+use crate::tokens::hex;
 
 /// The longest life of a token, in seconds.
 const LONGEST_LIFE: i64 = 3600;
@@ -23,15 +24,23 @@ impl App {
         let secret = self.shared_secret.as_ref()?;
         let claims = vault::verify_shared(secret, bearer).ok()?;
         let scopes = permitted(&claims, &self.settings.jwt, self.clock.now())?;
-        let subject = subject(&claims);
-        Some(Arc::new(Caller::Jwt { subject, scopes }))
+        let whole = claims.get("sub").and_then(Value::as_str);
+        let hash = self
+            .room
+            .root
+            .hash_token("jwt-subject", whole.unwrap_or_default());
+        Some(Arc::new(Caller::Jwt {
+            subject: subject(&claims),
+            identity: format!("jwt:{}", hex(&hash[..16])).into(),
+            scopes,
+        }))
     }
 }
 
 /// What the token allows; `None` when it is no credential at all.
 fn permitted(claims: &Map<String, Value>, rules: &JwtRules, now: Time) -> Option<Scopes> {
     let now = now.seconds();
-    let exp = claims.get("exp")?.as_i64()?;
+    let exp = seconds(claims.get("exp")?)?;
     let begun = match claims.get("iat") {
         Some(iat) => seconds(iat)?,
         None => now,

@@ -110,7 +110,7 @@ impl App {
         let Some(counters) = &self.limits.per_key else {
             return Ok(());
         };
-        let name = caller.name();
+        let name = caller.identity();
         let decision = counters.charge(&name, self.clock.now(), 1);
         self.check(Some(decision)).inspect_err(|_| {
             self.refusals.rate_limited(name);

@@ -10,7 +10,7 @@ use crate::passwords::Password;
 use crate::{App, Error, FirstKey};
 
 /// The name of the root administrator.
-const ROOT: &str = "root";
+pub(crate) const ROOT: &str = "root";
 /// Characters of the password: 144 random bits.
 const PASSWORD_LENGTH: usize = 24;
 

@@ -122,6 +122,12 @@ impl App {
         found
     }
 
+    /// Whether a session has neither expired nor been ended.
+    pub(crate) async fn session_lives(&self, id: &str, now: Time) -> Result<bool, Error> {
+        let stored = self.store.session(id).await?;
+        Ok(stored.is_some_and(|s| s.ended_at.is_none() && s.expires_at > now))
+    }
+
     async fn alive(&self, token: &str) -> Result<(Session, Map<String, Value>), Error> {
         let claims = self.open_token(Purpose::Access, token).await?;
         let now = self.store.now().await?;
@@ -152,8 +158,13 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Unauthenticated`] when there is none, or none any more.
-    pub async fn log_out(&self, context: &Context, token: &str) -> Result<(), Error> {
-        let session = self.session(token).await?;
+    pub async fn log_out(
+        &self,
+        context: &Context,
+        source: Source,
+        bearer: Option<&str>,
+    ) -> Result<(), Error> {
+        let session = self.session_of(source, bearer).await?;
         let now = self.store.now().await?;
         let mut batch = Batch::new();
         batch.end_session(&session.id, now);

@@ -11,8 +11,10 @@ use crate::time::Time;
 
 /// Wrong codes until the address has to wait for the end of the code's life.
 const TRIES: u32 = 5;
-/// Wrong codes a day: a stranger who guesses on after each wait gets no further.
+/// Wrong codes a day from which on each one is followed by a wait: a stranger who guesses
+/// on gets no further than a few an hour, and the owner is not kept out for the day.
 const TRIES_A_DAY: u32 = 50;
+const LONG_WAIT_MS: i64 = 15 * 60_000;
 const DAY_MS: i64 = 86_400_000;
 
 /// Judges an emailed code. An address with nothing pending is treated like one whose
@@ -76,7 +78,7 @@ fn decide(
     challenge.failures = challenge.failures.saturating_add(1);
     challenge.day_failures = challenge.day_failures.saturating_add(1);
     if challenge.day_failures >= TRIES_A_DAY {
-        challenge.locked_until = Some(Time::from_millis((challenge.day + 1) * DAY_MS).max(now));
+        challenge.locked_until = Some(now.plus_millis(LONG_WAIT_MS));
     }
     if challenge.failures >= TRIES {
         let lifetime = challenge.expires_at.since(challenge.created_at);

@@ -88,18 +88,18 @@ fn an_address_with_nothing_pending_is_locked_in_the_same_way() {
 }
 
 #[test]
-fn guessing_on_after_each_wait_ends_with_the_day() {
+fn guessing_on_after_each_wait_gets_slower() {
     let mut case = sent();
     let mut evaluated = 0;
-    for _ in 0..12 {
-        for _ in 0..6 {
-            if answer(&mut case, 1) == Verdict::Rejected {
-                evaluated += 1;
-            }
+    // A day of a guess a minute.
+    for _ in 0..24 * 60 {
+        case.pass(60);
+        if answer(&mut case, 1) == Verdict::Rejected {
+            evaluated += 1;
         }
-        case.pass(300);
     }
-    assert_eq!(evaluated, 50);
+    // It begins in one day of the calendar and ends in the next one.
+    assert!((100..=250).contains(&evaluated), "{evaluated}");
 }
 
 #[test]

@@ -22,7 +22,10 @@ pub async fn reset(settings: &Settings, around: &Surroundings) -> anyhow::Result
     let app = wiring::start(settings, opened, around).await?;
     let result = make(&app).await;
     app.close().await;
-    result
+    result?;
+    // What it says of root does not hold any more.
+    crate::data_folder::remove_first_start(&settings.data_dir)?;
+    Ok(())
 }
 
 async fn make(app: &App) -> anyhow::Result<()> {

@@ -45,6 +45,7 @@ mod register;
 mod register_faults;
 mod restarts;
 mod resync;
+mod revoked_factors;
 mod scopes;
 mod slow;
 mod stats;

@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use domain::verify::{Awaited, Judged, RecoveryCode, Subject, User, Verdict};
-use domain::{Challenge, Device, Guard, Hot, State, Time, UserId, UserName};
+use domain::{Challenge, Device, Guard, Hot, Method, State, Time, UserId, UserName};
 use serde::{Deserialize, Serialize};
 
 use super::chain::Tail;
@@ -81,6 +81,13 @@ impl Loaded {
         let user = self.users.get(self.owners.get(subject)?)?;
         let mut devices = user.devices.iter().map(|judged| &judged.device);
         devices.find(|device| device.id.0 == id)
+    }
+
+    /// Whether the person has an authenticator in force.
+    fn has_factor(&self, subject: &Subject) -> bool {
+        let user = self.owners.get(subject).and_then(|id| self.users.get(id));
+        let in_force = |judged: &Judged| judged.device.state == State::Active;
+        user.is_some_and(|user| user.devices.iter().any(in_force))
     }
 
     /// The id of the device that bears the subject's name now.
@@ -301,6 +308,8 @@ fn replay(
         Verdict::Accepted { .. } => stored.device.and_then(active) == Some(State::Active),
         Verdict::Proven(proof) => match proof.device {
             Some(id) => active(id) == Some(State::Active),
+            // An issued code stands for an authenticator; with the last one it is over.
+            None if proof.method == Method::Otc => loaded.has_factor(subject),
             None => loaded.owners.contains_key(subject),
         },
         _ => true,

@@ -117,15 +117,10 @@ fn claims_are_an_object_with_an_expiry() {
     };
     check(r#"{"exp":1}"#, None);
     check(r#"{"exp":-1,"scope":"otp:verify"}"#, None);
+    // As `time.time() + 300` makes it.
+    check(r#"{"exp":1700000000.5}"#, None);
     let missing = Some(TokenError::MissingExpiry);
-    for claims in [
-        "{}",
-        r#"{"exp":"1"}"#,
-        r#"{"exp":1.5}"#,
-        r#"{"exp":1.0}"#,
-        r#"{"exp":null}"#,
-        r#"{"exp":9223372036854775808}"#,
-    ] {
+    for claims in ["{}", r#"{"exp":"1"}"#, r#"{"exp":null}"#] {
         check(claims, missing);
     }
     for claims in [

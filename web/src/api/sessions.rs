@@ -47,9 +47,9 @@ pub(crate) struct LoggedOut {
 }
 
 pub(crate) async fn log_out(visitor: Visitor, (): ()) -> Outcome<Bare<LoggedOut, 200>> {
-    let token = visitor.bearer.as_deref();
-    let token = token.ok_or(app::Error::Unauthenticated)?;
-    visitor.app().log_out(&visitor.context, token).await?;
+    let (app, bearer) = (visitor.app(), visitor.bearer.as_deref());
+    app.log_out(&visitor.context, visitor.source, bearer)
+        .await?;
     let message = "Logged out";
     Ok(Bare(LoggedOut { message }))
 }

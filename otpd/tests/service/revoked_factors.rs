@@ -1,0 +1,96 @@
+//! What ends with a factor: sessions that it opened, enrolments that they began, answers that would be repeated.
+
+use serde_json::json;
+
+use crate::account::PASSWORD;
+use crate::database::Engine;
+use crate::device::Device;
+use crate::harness::Server;
+use crate::on_both_engines;
+
+on_both_engines! {
+    a_session_ends_with_any_factor_of_its_owner,
+    an_enrolment_ends_with_the_session_that_began_it,
+    a_password_alone_shows_no_second_factor_beside_one_in_force,
+    an_issued_code_is_not_vouched_for_again_after_the_last_factor,
+    nobody_signs_up_as_root,
+}
+
+async fn a_session_ends_with_any_factor_of_its_owner(engine: Engine) {
+    let server = Server::start(engine).await;
+    for end in ["deactivate", "delete"] {
+        let person = server.person(&format!("alice-{end}")).await;
+        let session = server.session(&person).await;
+        assert!(server.is_active(&session).await);
+        let path = format!("/api/v1/devices?user_id=alice-{end}");
+        let devices = server.get(&path).await.json(200);
+        let id = devices["data"][0]["device_id"].as_str().unwrap();
+        match end {
+            "delete" => drop(
+                server
+                    .delete(&format!("/api/v1/devices/{id}"))
+                    .await
+                    .data(200),
+            ),
+            _ => drop(server.deactivate(id).await.data(200)),
+        }
+        assert!(!server.is_active(&session).await, "{end}");
+        let body = json!({ "password": PASSWORD });
+        let planted = server.with_token("/enable-mfa", body, &session).await;
+        planted.problem(401, "unauthenticated");
+    }
+}
+
+async fn an_enrolment_ends_with_the_session_that_began_it(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.sign_up("alice", false).await;
+    let session = server.plain_session("alice").await;
+    let body = json!({ "password": PASSWORD });
+    let enrolled = server.with_token("/enable-mfa", body, &session).await;
+    let enrolled = enrolled.json(201);
+    let device = Device::from_uri(enrolled["provisioning_uri"].as_str().unwrap());
+    let token = enrolled["enrollment_token"].as_str().unwrap();
+    let out = server.with_token("/auth/logout", json!({}), &session).await;
+    out.json(200);
+    let body = json!({ "token": device.code(&server) });
+    let late = server.with_token("/enable-mfa/confirm", body, token).await;
+    late.problem(401, "unauthenticated");
+}
+
+async fn a_password_alone_shows_no_second_factor_beside_one_in_force(engine: Engine) {
+    let server = Server::start(engine).await;
+    let person = server.person("alice").await;
+    let session = server.session(&person).await;
+    let body = json!({ "password": PASSWORD });
+    let enrolled = server
+        .with_token("/enable-mfa", body.clone(), &session)
+        .await;
+    let enrolled = enrolled.json(201);
+    let by_password = server.public("/qrcode/alice", body).await;
+    by_password.problem(409, "mfa_not_pending");
+    let token = enrolled["enrollment_token"].as_str().unwrap();
+    let by_token = server.with_token("/qrcode/alice", json!({}), token).await;
+    assert_eq!(by_token.status, 200);
+}
+
+async fn an_issued_code_is_not_vouched_for_again_after_the_last_factor(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.device("phone", "alice").await;
+    let issued = server.post("/generate?username=alice", json!({})).await;
+    let body = json!({ "username": "alice", "otp_code": issued.json(200)["otp_code"] });
+    let send = || server.post("/verify", body.clone()).once("k");
+    assert_eq!(send().await.json(200)["success"], true);
+    assert_eq!(send().await.json(200)["replayed"], true);
+    server.deactivate("phone").await.data(200);
+    let after = send().await;
+    after.problem(401, "invalid_otp");
+}
+
+async fn nobody_signs_up_as_root(engine: Engine) {
+    let server = Server::start(engine).await;
+    for name in ["root", "ROOT"] {
+        let body = json!({ "username": name, "password": PASSWORD, "enable_mfa": false });
+        let answer = server.public("/signup", body).await;
+        answer.problem(409, "user_exists");
+    }
+}
