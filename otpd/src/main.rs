@@ -70,7 +70,7 @@ fn with_settings(command: &Command) -> anyhow::Result<ExitCode> {
     // allocator gives a thread's memory back to the system.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
-        .thread_keep_alive(Duration::from_secs(1))
+        .thread_keep_alive(Duration::from_secs(3))
         .build()?;
     runtime.block_on(dispatch(command, &loaded, &around))
 }
