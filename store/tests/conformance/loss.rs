@@ -6,6 +6,7 @@ use std::time::Duration;
 use domain::Verdict;
 use store::{Answer, Batch, Store, StoreError};
 use tokio::task::JoinHandle;
+use tokio_postgres::Client;
 
 use crate::database::Database;
 use crate::enrolled::{Enrolled, enrol, is_accepted};
@@ -25,6 +26,29 @@ async fn blocked(database: &Database) -> i64 {
              WHERE datname = current_database() AND wait_event_type = 'Lock'",
         )
         .await
+}
+
+/// Keeps every commit that writes a device's hot row waiting until this one's.
+async fn hold_hot_rows(database: &Database) -> Client {
+    let holder = database.connect().await;
+    holder.batch_execute(HOLD_HOT).await.unwrap();
+    holder
+}
+
+async fn until_it_waits_in_its_commit(database: &Database) {
+    until("the lane waits in its commit", async || {
+        blocked(database).await == 1
+    })
+    .await;
+}
+
+/// A user with a device, on a store whose connections can be cut.
+async fn behind_a_proxy() -> (World, Proxy, Arc<Store>, Enrolled) {
+    let world = World::postgres().await;
+    let proxy = Proxy::to(&world.database.url()).await;
+    let store = world.store_at(world.database.url_at(proxy.port)).await;
+    let alice = enrol(&store, "alice", "phone").await;
+    (world, proxy, store, alice)
 }
 
 fn submit(
@@ -67,14 +91,10 @@ async fn a_connection_ended_before_its_commit_leaves_nothing() {
     let world = World::postgres().await;
     let store = world.store().await;
     let alice = enrol(&store, "alice", "phone").await;
-    let holder = world.database.connect().await;
-    holder.batch_execute(HOLD_HOT).await.unwrap();
     let code = alice.code(&store, 0).await;
+    let holder = hold_hot_rows(&world.database).await;
     let waiting = submit(&store, &alice, code);
-    until("the lane waits in its commit", async || {
-        blocked(&world.database).await == 1
-    })
-    .await;
+    until_it_waits_in_its_commit(&world.database).await;
     let ended = world
         .database
         .number(
@@ -93,18 +113,11 @@ async fn a_connection_ended_before_its_commit_leaves_nothing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_commit_whose_answer_is_lost_stands() {
-    let world = World::postgres().await;
-    let proxy = Proxy::to(&world.database.url()).await;
-    let store = world.store_at(world.database.url_at(proxy.port)).await;
-    let alice = enrol(&store, "alice", "phone").await;
-    let holder = world.database.connect().await;
-    holder.batch_execute(HOLD_HOT).await.unwrap();
+    let (world, proxy, store, alice) = behind_a_proxy().await;
     let code = alice.code(&store, 0).await;
+    let holder = hold_hot_rows(&world.database).await;
     let waiting = submit(&store, &alice, code);
-    until("the lane waits in its commit", async || {
-        blocked(&world.database).await == 1
-    })
-    .await;
+    until_it_waits_in_its_commit(&world.database).await;
     proxy.set(Mode::Swallow);
     holder.batch_execute("COMMIT").await.unwrap();
     until("it is committed", async || {
@@ -122,18 +135,11 @@ async fn a_commit_whose_answer_is_lost_stands() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_lane_that_comes_back_waits_for_the_end_of_its_old_transaction() {
-    let world = World::postgres().await;
-    let proxy = Proxy::to(&world.database.url()).await;
-    let store = world.store_at(world.database.url_at(proxy.port)).await;
-    let alice = enrol(&store, "alice", "phone").await;
-    let holder = world.database.connect().await;
-    holder.batch_execute(HOLD_HOT).await.unwrap();
+    let (world, proxy, store, alice) = behind_a_proxy().await;
     let code = alice.code(&store, 0).await;
+    let holder = hold_hot_rows(&world.database).await;
     let waiting = submit(&store, &alice, code);
-    until("the lane waits in its commit", async || {
-        blocked(&world.database).await == 1
-    })
-    .await;
+    until_it_waits_in_its_commit(&world.database).await;
     // The old server process has all it needs for its commit, and waits for us.
     proxy.set(Mode::Part);
     assert!(is_unknown(&waiting.await.unwrap()));
@@ -187,10 +193,7 @@ async fn idle_connections_that_are_ended_are_replaced_before_they_are_needed() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn while_the_server_is_away_everybody_is_told_at_once() {
-    let world = World::postgres().await;
-    let proxy = Proxy::to(&world.database.url()).await;
-    let store = world.store_at(world.database.url_at(proxy.port)).await;
-    let alice = enrol(&store, "alice", "phone").await;
+    let (world, proxy, store, alice) = behind_a_proxy().await;
     let code = alice.code(&store, 0).await;
     proxy.set(Mode::Cut);
     for _ in 0..20 {
@@ -214,10 +217,7 @@ async fn while_the_server_is_away_everybody_is_told_at_once() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_server_that_stops_answering_is_given_up_in_time() {
-    let world = World::postgres().await;
-    let proxy = Proxy::to(&world.database.url()).await;
-    let store = world.store_at(world.database.url_at(proxy.port)).await;
-    let alice = enrol(&store, "alice", "phone").await;
+    let (world, proxy, store, alice) = behind_a_proxy().await;
     let code = alice.code(&store, 0).await;
     proxy.set(Mode::Swallow);
     assert!(is_unknown(&submit(&store, &alice, code).await.unwrap()));
