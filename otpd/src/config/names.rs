@@ -2,8 +2,13 @@
 
 use super::known::Known;
 
-/// The variable that names the configuration file; the only `OTPD_` name that is no setting.
+/// The variable that names the configuration file; no setting itself.
 pub(super) const CONFIG_FILE: &str = "OTPD_CONFIG";
+
+/// Variables of those who call a server: the first start and the README tell people to
+/// export the key, and `otpd bench` reads the other. Both stand in shells where the
+/// program's other commands are run, and are no settings of theirs.
+const CLIENTS: [&str; 2] = ["OTPD_KEY", "OTPD_BENCH_KEY"];
 
 const PREFIX: &str = "OTPD_";
 
@@ -47,7 +52,7 @@ pub(super) fn key_of(name: &str, known: &Known) -> Option<(String, Spelling)> {
         return Some((format!("{key}_file"), Spelling::Short));
     }
     let rest = name.strip_prefix(PREFIX)?;
-    if name == CONFIG_FILE {
+    if name == CONFIG_FILE || CLIENTS.contains(&name) {
         return None;
     }
     Some((rest.replace("__", ".").to_lowercase(), Spelling::Full))
@@ -115,6 +120,10 @@ mod tests {
         check("OTPD_DATA_DIR", Some(("data_dir", Spelling::Full)));
         check("OTPD_NO__SUCH", Some(("no.such", Spelling::Full)));
         check("OTPD_CONFIG", None);
+        check("OTPD_KEY", None);
+        check("OTPD_BENCH_KEY", None);
+        // A slip of the pen in a setting is still told.
+        check("OTPD_KEYS", Some(("keys", Spelling::Full)));
         check("PATH", None);
         check("port", None);
     }

@@ -6,6 +6,7 @@ mod first_start;
 #[path = "../service/process.rs"]
 mod process;
 mod qr;
+mod readme;
 mod root;
 mod transcript;
 
