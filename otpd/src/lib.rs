@@ -7,5 +7,6 @@ pub mod config;
 pub mod data_folder;
 pub mod first_start;
 pub mod logging;
+pub mod picture;
 pub mod system;
 pub mod wiring;

@@ -151,14 +151,8 @@ pub fn mail_settings(settings: &Settings) -> MailSettings {
 /// How clients reach the server, when nobody has said it: at the address it listens on.
 fn public_url(settings: &Settings) -> String {
     let server = &settings.server;
-    server.public_url.clone().unwrap_or_else(|| {
-        let scheme = if server.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        format!("{scheme}://{}", server.authority())
-    })
+    let url = server.public_url.clone();
+    url.unwrap_or_else(|| format!("{}://{}", server.scheme(), server.authority()))
 }
 
 /// Whether other processes may be working on the same database.

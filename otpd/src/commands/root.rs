@@ -4,10 +4,10 @@ use std::io::Write;
 
 use anyhow::Context as _;
 use app::{App, Caller, Context};
-use zeroize::Zeroizing;
 
 use crate::config::settings::Settings;
 use crate::first_start::root_text;
+use crate::picture::Look;
 use crate::wiring::{self, Surroundings};
 
 /// Gives root a new password, authenticator and recovery codes; the old ones and all of
@@ -32,7 +32,7 @@ async fn make(app: &App) -> anyhow::Result<()> {
     let root = app
         .prepare_root(&Context::local(Caller::CommandLine))
         .await?;
-    let text = Zeroizing::new(root_text(&root)?);
+    let text = root_text(&root, Look::of_stdout())?;
     anyhow::ensure!(
         app.store_root(root).await?,
         "root was changed by somebody else at the same time: try again"

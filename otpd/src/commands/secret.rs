@@ -3,12 +3,12 @@
 use std::io::{Read, Write};
 
 use anyhow::Context as _;
-use fast_qr::qr::{QRBuilder, QRCode};
 use otp::uri::{Kind, OtpauthUri};
 use otp::{Algorithm, Digits, Secret, Totp, hotp};
 use zeroize::Zeroizing;
 
 use crate::cli::SecretArgs;
+use crate::picture::{Look, drawn};
 use crate::system::SystemClock;
 
 /// Prints the current code.
@@ -36,47 +36,11 @@ pub fn code(args: &SecretArgs) -> anyhow::Result<()> {
 pub fn qr(args: &SecretArgs) -> anyhow::Result<()> {
     let uri = given(args)?.to_uri();
     let mut out = std::io::stdout().lock();
-    writeln!(out, "{}{}", drawn(&uri)?, uri.as_str())?;
-    Ok(())
-}
-
-/// The QR code of a URI in half-block characters.
-///
-/// # Errors
-/// When the URI is too long for one.
-pub fn drawn(uri: &str) -> anyhow::Result<String> {
-    let code = QRBuilder::new(uri.as_bytes())
-        .build()
-        .map_err(|error| anyhow::anyhow!("the URI cannot be drawn as a QR code: {error:?}"))?;
-    Ok(picture(&code))
-}
-
-/// Light modules around the code, as many as a scanner may count on (ISO/IEC 18004):
-/// the terminal's own background is usually dark.
-const QUIET: usize = 4;
-
-/// Two modules a character, one above the other. A light one is ink, for the same reason.
-fn picture(code: &QRCode) -> String {
-    let inside = QUIET..QUIET + code.size;
-    let light = |row: usize, column: usize| {
-        let on_code = inside.contains(&row) && inside.contains(&column);
-        !on_code || !code[row - QUIET][column - QUIET].value()
-    };
-    let side = code.size + 2 * QUIET;
-    let mut text = String::new();
-    for row in (0..side).step_by(2) {
-        for column in 0..side {
-            let below = row + 1 < side && light(row + 1, column);
-            text.push(match (light(row, column), below) {
-                (true, true) => '█',
-                (true, false) => '▀',
-                (false, true) => '▄',
-                (false, false) => ' ',
-            });
-        }
-        text.push('\n');
+    for line in drawn(&uri, Look::of_stdout())? {
+        writeln!(out, "{line}")?;
     }
-    text
+    writeln!(out, "{}", uri.as_str())?;
+    Ok(())
 }
 
 fn given(args: &SecretArgs) -> anyhow::Result<OtpauthUri> {

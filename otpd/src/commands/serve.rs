@@ -45,14 +45,9 @@ async fn listen(
 ) -> anyhow::Result<()> {
     let bound = transport::bind(&transport_settings(settings)).await?;
     let address = bound.local_addr();
-    let scheme = if settings.server.tls.is_some() {
-        "https"
-    } else {
-        "http"
-    };
-    let url = format!("{scheme}://{address}");
+    let url = format!("{}://{address}", settings.server.scheme());
     app.prepare_signing_keys().await?;
-    first_start::give(app, settings, &url).await?;
+    first_start::give(app, settings, address).await?;
     first_start::forget_when_read(app, settings);
     let stats = Arc::new(TransportStats::default());
     let random = Arc::clone(&around.random);

@@ -98,6 +98,15 @@ pub struct Server {
 }
 
 impl Server {
+    /// `http` or `https`.
+    #[must_use]
+    pub fn scheme(&self) -> &'static str {
+        match self.tls {
+            Some(_) => "https",
+            None => "http",
+        }
+    }
+
     /// Host and port as they stand in a URL: an IPv6 address in brackets.
     #[must_use]
     pub fn authority(&self) -> String {

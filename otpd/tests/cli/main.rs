@@ -8,6 +8,7 @@ mod process;
 mod qr;
 mod readme;
 mod root;
+mod screen;
 mod transcript;
 
 macro_rules! transcripts {

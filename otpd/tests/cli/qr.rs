@@ -3,7 +3,9 @@
 use std::io::Write;
 use std::process::{Command, Stdio};
 
+use crate::first_start::on_a_terminal;
 use crate::process::otpd;
+use crate::screen::Screen;
 
 /// Pixels per module.
 const SCALE: usize = 8;
@@ -52,8 +54,8 @@ fn modules(picture: &str) -> Vec<Vec<bool>> {
     rows
 }
 
-/// A picture (PGM) of the terminal: light ink on a dark ground, as most have it.
-fn photograph(modules: &[Vec<bool>]) -> Vec<u8> {
+/// A picture (PGM) of the terminal, and around it more of its light or dark ground.
+fn photograph(modules: &[Vec<bool>], ground: bool) -> Vec<u8> {
     let width = modules.iter().map(Vec::len).max().unwrap() + 2 * AROUND;
     let height = modules.len() + 2 * AROUND;
     let mut picture = format!("P5 {} {} 255\n", width * SCALE, height * SCALE).into_bytes();
@@ -63,8 +65,8 @@ fn photograph(modules: &[Vec<bool>]) -> Vec<u8> {
                 .checked_sub(AROUND)
                 .and_then(|row| modules.get(row));
             let column = (x / SCALE).checked_sub(AROUND);
-            let ink = row.zip(column).and_then(|(row, column)| row.get(column));
-            picture.push(if ink == Some(&true) { 255 } else { 0 });
+            let module = row.zip(column).and_then(|(row, column)| row.get(column));
+            picture.push(if *module.unwrap_or(&ground) { 255 } else { 0 });
         }
     }
     picture
@@ -89,10 +91,19 @@ fn check(text: &str, uri: &str) {
     assert_eq!(seen(picture), uri);
 }
 
-/// What a phone reads in the half blocks of a terminal.
+/// What a phone reads in the half blocks of a terminal with light ink, as most have it.
+/// What stands beside them is not looked at.
 pub(crate) fn seen(picture: &str) -> String {
-    let modules = modules(picture.trim_end_matches('\n'));
-    scan(&photograph(&modules)).trim_end().to_owned()
+    let end = |line: &str| line.trim_end_matches(|c| !"█▀▄".contains(c)).len();
+    let lines: Vec<&str> = picture.lines().map(|line| &line[..end(line)]).collect();
+    let modules = modules(&lines.join("\n"));
+    scan(&photograph(&modules, false)).trim_end().to_owned()
+}
+
+/// What a phone reads on the whole screen of a terminal with a dark or a light ground.
+pub(crate) fn seen_on(screen: &Screen, ground: bool) -> String {
+    let picture = photograph(&screen.modules(ground), ground);
+    scan(&picture).trim_end().to_owned()
 }
 
 #[test]
@@ -108,4 +119,16 @@ fn what_the_terminal_shows_can_be_scanned() {
         "otpauth://totp/{issuer}:somebody%40example.com?secret={secret}&issuer={issuer}&algorithm=SHA512&digits=8&period=60"
     );
     check(&long, &long);
+}
+
+#[test]
+fn on_a_terminal_the_code_has_colours_of_its_own() {
+    let uri =
+        "otpauth://totp/alice?secret=JBSWY3DPEHPK3PXPJBSWY3DP&algorithm=SHA1&digits=6&period=30";
+    let folder = tempfile::tempdir().unwrap();
+    let said = on_a_terminal(folder.path(), &["qr", uri], &[]);
+    let screen = Screen::after(&said);
+    for ground in [false, true] {
+        assert_eq!(seen_on(&screen, ground), uri, "light ground: {ground}");
+    }
 }

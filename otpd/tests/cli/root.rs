@@ -10,18 +10,18 @@ use crate::process::{Process, otpd};
 use crate::qr::seen;
 
 /// What somebody who reads the page knows of root.
-struct Root {
-    password: String,
-    uri: String,
-    recovery: Vec<String>,
+pub(crate) struct Root {
+    pub(crate) password: String,
+    pub(crate) uri: String,
+    pub(crate) recovery: Vec<String>,
 }
 
 impl Root {
-    fn read(text: &str) -> Self {
+    pub(crate) fn read(text: &str) -> Self {
         let after = |label: &str| {
             let line = text
                 .lines()
-                .find_map(|line| line.trim().strip_prefix(label));
+                .find_map(|line| Some(line.split_once(label)?.1));
             line.unwrap_or_else(|| panic!("{label} in {text}"))
                 .trim()
                 .to_owned()

@@ -309,7 +309,7 @@ fn first_start(database: &Database, needles: &mut Needles) {
     let text = std::fs::read_to_string(file).expect("the page of the first start");
     let key = text
         .split_whitespace()
-        .find(|word| word.starts_with("otpd_"));
+        .find_map(|word| word.strip_prefix("OTPD_KEY="));
     needles.text("the first API key", key.expect("a key"));
 }
 
