@@ -98,8 +98,8 @@ fn short_uri(uri: &str) -> Zeroizing<String> {
 
 /// Where the commands of the page find the server: as its clients do, else on this machine.
 fn url(settings: &Settings, mut address: SocketAddr) -> String {
-    if let Some(url) = &settings.server.public_url {
-        return url.clone();
+    if let Some(url) = settings.server.callable_public_url() {
+        return url.to_owned();
     }
     match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => address.set_ip(Ipv4Addr::LOCALHOST.into()),

@@ -149,7 +149,7 @@ pub fn mail_settings(settings: &Settings) -> MailSettings {
 }
 
 /// How clients reach the server, when nobody has said it: at the address it listens on.
-fn public_url(settings: &Settings) -> String {
+pub fn public_url(settings: &Settings) -> String {
     let server = &settings.server;
     let url = server.public_url.clone();
     url.unwrap_or_else(|| format!("{}://{}", server.scheme(), server.authority()))

@@ -23,8 +23,14 @@ pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool>
     let mut fine = true;
     let mut checks = checks(loaded, around).await;
     checks.push(("mail", mail(loaded).await));
+    let no_mail =
+        loaded.settings.environment.is_production() && loaded.settings.email.smtp_url.is_none();
     for (what, result) in checks {
         match result {
+            Ok(text) if what == "mail" && no_mail => writeln!(
+                out,
+                "  warn  mail: nobody gets a code by mail: {text}; set email.smtp_url"
+            )?,
             Ok(text) => writeln!(out, "  ok    {what}: {text}")?,
             Err(text) => {
                 fine = false;
@@ -32,8 +38,11 @@ pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool>
             }
         }
     }
-    for warning in warnings(loaded) {
-        writeln!(out, "  note  {warning}")?;
+    if let Some(warning) = super::serve::wrong_issuer(&loaded.settings) {
+        writeln!(out, "  warn  {warning}")?;
+    }
+    for note in notes(loaded) {
+        writeln!(out, "  note  {note}")?;
     }
     Ok(fine)
 }
@@ -90,12 +99,12 @@ async fn mail(loaded: &Loaded) -> Result<String, String> {
     }
 }
 
-fn warnings(loaded: &Loaded) -> Vec<String> {
+fn notes(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.settings;
     let unused = super::serve::unused(settings).into_iter();
-    let mut warnings: Vec<String> = unused.map(str::to_owned).collect();
+    let mut notes: Vec<String> = unused.map(str::to_owned).collect();
     if settings.callers.api_key.is_some() {
-        warnings.push(
+        notes.push(
             "API_KEY is set: it may do everything and is removed only by a restart without it"
                 .to_owned(),
         );
@@ -103,34 +112,34 @@ fn warnings(loaded: &Loaded) -> Vec<String> {
     if let Some(secret) = &settings.keys.master_secret
         && MasterSecret::new(secret.expose().to_owned()).is_err()
     {
-        warnings.push("the master secret is too short".to_owned());
+        notes.push("the master secret is too short".to_owned());
     }
     if !settings.environment.is_production() {
-        warnings.push(format!(
+        notes.push(format!(
             "ENVIRONMENT is {}: set it to production where it matters",
             settings.environment.as_str()
         ));
     }
     if settings.server.tls.is_none() && settings.environment.is_production() {
-        warnings.push("the server speaks plain HTTP: put a TLS proxy before it".to_owned());
+        notes.push("the server speaks plain HTTP: put a TLS proxy before it".to_owned());
     }
     if let Some(url) = &settings.email.smtp_url
         && url.security == Security::Opportunistic
         && url.login.is_some()
     {
-        warnings.push(
+        notes.push(
             "email.smtp_url sends a password that others on the way could read: add ?tls=required"
                 .to_owned(),
         );
     }
     if settings.email.domains.allows_all() {
-        warnings.push(
+        notes.push(
             "email.allowed_domains is empty: codes are sent to addresses of every domain"
                 .to_owned(),
         );
     }
     if settings.audit.retention_days.is_none() {
-        warnings.push("audit.retention_days is 0: the audit log is kept for ever".to_owned());
+        notes.push("audit.retention_days is 0: the audit log is kept for ever".to_owned());
     }
-    warnings
+    notes
 }

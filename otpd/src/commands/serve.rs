@@ -19,6 +19,9 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
     for sentence in unused(settings) {
         tracing::warn!("{sentence}");
     }
+    if let Some(sentence) = wrong_issuer(settings) {
+        tracing::warn!("{sentence}");
+    }
     let opened = wiring::open(settings, around).await?;
     if let Some(path) = &opened.made_master {
         tracing::info!(path = %path.display(), "a master secret was made for this new database: back it up, apart from the database");
@@ -36,6 +39,26 @@ pub fn unused(settings: &Settings) -> Vec<&'static str> {
         sentences.push("REDIS_URL is set, but this version counts rates in memory, per process");
     }
     sentences
+}
+
+/// What is wrong with the issuer that the tokens name, where others rely on it: nobody
+/// can reach it, or it is made from an address that only this machine knows.
+pub fn wrong_issuer(settings: &Settings) -> Option<String> {
+    let server = &settings.server;
+    if server.callable_public_url().is_some() {
+        return None;
+    }
+    let address = server.host.parse::<IpAddr>();
+    let nowhere = address.is_ok_and(|address| address.is_unspecified());
+    let fault = match &server.public_url {
+        Some(_) => "is an address that nobody can call",
+        None if nowhere || settings.environment.is_production() => "is not set",
+        None => return None,
+    };
+    let issuer = wiring::public_url(settings);
+    Some(format!(
+        "server.public_url {fault}: the tokens name {issuer} as their issuer (iss); set it to the address by which clients reach this server"
+    ))
 }
 
 async fn listen(

@@ -107,6 +107,12 @@ impl Server {
         }
     }
 
+    /// The address that was set for clients, unless nobody can call it.
+    #[must_use]
+    pub fn callable_public_url(&self) -> Option<&str> {
+        self.public_url.as_deref().filter(|url| !is_nowhere(url))
+    }
+
     /// Host and port as they stand in a URL: an IPv6 address in brackets.
     #[must_use]
     pub fn authority(&self) -> String {
@@ -115,6 +121,19 @@ impl Server {
             _ => format!("{}:{}", self.host, self.port),
         }
     }
+}
+
+/// Whether the host of a URL is the address that stands for all of a machine
+/// (`0.0.0.0`, `[::]`) and for none.
+fn is_nowhere(url: &str) -> bool {
+    let place = url.split_once("://").map_or(url, |(_, place)| place);
+    let authority = place.split('/').next().unwrap_or_default();
+    let host = match authority.strip_prefix('[') {
+        Some(rest) => rest.split(']').next().unwrap_or_default(),
+        None => authority.split(':').next().unwrap_or_default(),
+    };
+    let address = host.parse::<IpAddr>();
+    address.is_ok_and(|address| address.is_unspecified())
 }
 
 /// The PEM files for TLS.
@@ -266,4 +285,24 @@ pub enum LogFormat {
     Text,
     /// Text on a terminal, JSON otherwise.
     Auto,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_address_of_everywhere_is_nowhere() {
+        fn check(url: &str, nowhere: bool) {
+            assert_eq!(is_nowhere(url), nowhere, "{url}");
+        }
+        check("http://0.0.0.0", true);
+        check("http://0.0.0.0:8004", true);
+        check("https://[::]:8004/otp", true);
+        check("https://[::]/", true);
+        check("http://127.0.0.1:8004", false);
+        check("http://[::1]:8004", false);
+        check("https://otp.example.com/0.0.0.0", false);
+        check("https://0.0.0.0.example.com", false);
+    }
 }

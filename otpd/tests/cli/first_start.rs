@@ -194,6 +194,8 @@ fn the_page_names_an_address_that_can_be_called() {
     let public = ("OTPD_SERVER__PUBLIC_URL", "https://otp.example.com/");
     check(&[("HOST", "0.0.0.0")], "http://127.0.0.1:");
     check(&[("HOST", "0.0.0.0"), public], "https://otp.example.com/");
+    let nowhere = ("OTPD_SERVER__PUBLIC_URL", "http://0.0.0.0");
+    check(&[nowhere], "http://127.0.0.1:");
 }
 
 #[test]
