@@ -24,16 +24,16 @@ pub struct Cli {
 pub enum Command {
     /// Start the server (the default).
     Serve,
-    /// Make, list and revoke API keys, offline.
+    /// Make, list and revoke API keys without a running server.
     #[command(subcommand)]
     Keys(KeysCommand),
-    /// Make the root administrator anew, offline.
+    /// Make the root administrator anew without a running server.
     #[command(subcommand)]
     Root(RootCommand),
-    /// Verify the audit log, make a checkpoint.
+    /// Verify the audit log or make a checkpoint.
     #[command(subcommand)]
     Audit(AuditCommand),
-    /// Show the settings in force and check database, keys and clock.
+    /// Show the settings in force and check database, keys, clock and mail.
     Doctor,
     /// Bring the database to the version that this otpd needs.
     Migrate {
@@ -64,8 +64,8 @@ pub enum KeysCommand {
         /// What it may do, separated by commas or spaces, such as `otp:verify,devices:write`.
         #[arg(long)]
         scopes: String,
-        /// Days until it is refused; for good when left out.
-        #[arg(long)]
+        /// Days until it is refused; never when left out.
+        #[arg(long, value_name = "DAYS", value_parser = clap::value_parser!(u32).range(1..=3_650))]
         expires_in_days: Option<u32>,
     },
     /// List all keys, never their secrets.
@@ -74,7 +74,7 @@ pub enum KeysCommand {
     RotateSigning,
     /// Revoke a key by its id.
     Revoke {
-        /// The part between the underscores of the key.
+        /// The part between the underscores of the key, as `otpd keys list` shows it.
         id: String,
     },
 }
@@ -83,6 +83,7 @@ pub enum KeysCommand {
 #[derive(Debug, Subcommand)]
 pub enum RootCommand {
     /// Give root a new password, authenticator and recovery codes, and print them, once.
+    ///
     /// The old ones and all of root's sessions end.
     Reset,
 }
@@ -93,7 +94,7 @@ pub enum AuditCommand {
     /// Prove the whole log; says where it was changed.
     Verify {
         /// A checkpoint exported earlier: also proves that nothing before it is gone.
-        #[arg(long)]
+        #[arg(long, value_name = "FILE")]
         checkpoint: Option<PathBuf>,
         /// Check the links alone, without the master secret.
         #[arg(long)]

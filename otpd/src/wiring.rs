@@ -42,6 +42,24 @@ pub enum WiringError {
     },
 }
 
+impl WiringError {
+    /// Whether a running server holds the database. The store says so in its sentence
+    /// alone; the transcripts of the command line notice when that changes.
+    #[must_use]
+    pub fn is_held(&self) -> bool {
+        matches!(self, Self::Store(store::StoreError::Unusable(text))
+            if text.contains("in use by another otpd process"))
+    }
+
+    /// With what to do instead, where a running server is the reason.
+    #[must_use]
+    pub fn when_held(self, instead: &'static str) -> anyhow::Error {
+        let held = self.is_held();
+        let error = anyhow::Error::from(self);
+        if held { error.context(instead) } else { error }
+    }
+}
+
 /// Time and randomness: the system's, or a test's.
 #[derive(Clone)]
 pub struct Surroundings {
@@ -182,12 +200,15 @@ pub async fn open_existing(
     settings: &Settings,
     around: &Surroundings,
 ) -> Result<Opened, WiringError> {
-    if let DatabaseUrl::Sqlite(path) = &settings.database.url
-        && !path.exists()
-    {
-        return Err(WiringError::NoDatabase(path.clone()));
-    }
+    database_exists(settings)?;
     open(settings, around).await
+}
+
+fn database_exists(settings: &Settings) -> Result<(), WiringError> {
+    match &settings.database.url {
+        DatabaseUrl::Sqlite(path) if !path.exists() => Err(WiringError::NoDatabase(path.clone())),
+        _ => Ok(()),
+    }
 }
 
 /// The same for the one command that may take a new master secret into use on a
@@ -257,6 +278,7 @@ pub async fn open_store_for_reading(
     settings: &Settings,
     around: &Surroundings,
 ) -> Result<Store, WiringError> {
+    database_exists(settings)?;
     let clock = Arc::clone(&around.clock);
     Ok(Store::open(&store_settings(settings), Access::Read, clock).await?)
 }

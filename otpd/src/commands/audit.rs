@@ -10,7 +10,7 @@ use domain::checkpoint::Checkpoint;
 
 use crate::cli::AuditCommand;
 use crate::config::settings::Settings;
-use crate::wiring::{self, Surroundings};
+use crate::wiring::{self, Surroundings, WiringError};
 
 /// Runs a command; the exit code says whether the log holds.
 ///
@@ -52,15 +52,18 @@ async fn verify(
         let report = audit::verify_links_only(&store, options).await?;
         return report.context("the database is empty: there is no log to prove");
     }
-    let (store, room) = wiring::open_for_reading(settings, around)
-        .await
-        .context("the proof needs the master secret; without it there is --links-only")?;
+    let opened = wiring::open_for_reading(settings, around).await;
+    let (store, room) = opened.map_err(|error| match error {
+        WiringError::Store(_) | WiringError::NoDatabase(_) => error.into(),
+        other => anyhow::Error::from(other)
+            .context("the proof needs the master secret; without it there is --links-only"),
+    })?;
     Ok(audit::verify(&store, &room, options).await?)
 }
 
 fn read(path: &Path) -> anyhow::Result<Checkpoint> {
     let text = std::fs::read_to_string(path)
-        .with_context(|| format!("{} cannot be read", path.display()))?;
+        .with_context(|| format!("the checkpoint {} cannot be read", path.display()))?;
     serde_json::from_str(&text).with_context(|| format!("{} is no checkpoint", path.display()))
 }
 
@@ -102,9 +105,12 @@ fn print(report: &AuditReport) -> anyhow::Result<()> {
 }
 
 async fn checkpoint(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
-    let opened = wiring::open_existing(settings, around).await.context(
+    let opened = wiring::open_existing(settings, around).await;
+    let opened = opened.map_err(|error| {
+        error.when_held(
         "no checkpoint can be made offline; a running server has POST /api/v1/audit/checkpoints",
-    )?;
+    )
+    })?;
     let app = wiring::start(settings, opened, around).await?;
     let result = app.checkpoint().await;
     app.close().await;

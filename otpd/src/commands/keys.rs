@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context as _;
 use app::{App, Caller, Context, KeyView, NewKey, Reply};
 use domain::Scopes;
 
@@ -12,6 +11,8 @@ use crate::wiring::{self, Surroundings};
 
 const DAY_SECONDS: u32 = 86_400;
 const PAGE: u32 = 200;
+/// As over HTTP.
+const LONGEST_NAME: usize = 128;
 
 /// Runs a command.
 ///
@@ -29,9 +30,8 @@ pub async fn run(
         let app = App::reading(wiring::app_settings(settings), store, room, clock);
         return list(&app).await;
     }
-    let opened = wiring::open_existing(settings, around)
-        .await
-        .context("keys cannot be changed offline; a running server has POST /api/v1/keys, DELETE /api/v1/keys/{id} and POST /api/v1/signing-keys/rotate")?;
+    let opened = wiring::open_existing(settings, around).await;
+    let opened = opened.map_err(|error| error.when_held("keys cannot be changed offline; a running server has POST /api/v1/keys, DELETE /api/v1/keys/{id} and POST /api/v1/signing-keys/rotate"))?;
     let app = wiring::start(settings, opened, around).await?;
     let result = match command {
         KeysCommand::Make {
@@ -57,6 +57,11 @@ async fn make(
     let words = scopes.split([',', ' ']).filter(|word| !word.is_empty());
     let scopes = Scopes::from_words(words)?;
     anyhow::ensure!(!scopes.is_empty(), "--scopes names no scope");
+    let fits = !name.trim().is_empty() && name.chars().count() <= LONGEST_NAME;
+    anyhow::ensure!(
+        fits && !name.chars().any(char::is_control),
+        "--name has 1 to {LONGEST_NAME} characters and no control characters"
+    );
     let new = NewKey {
         name: name.to_owned(),
         scopes,
@@ -77,6 +82,11 @@ async fn make(
 }
 
 async fn revoke(app: &App, context: &Context, id: &str) -> anyhow::Result<()> {
+    // Whoever has the whole key at hand may give it.
+    let id = match id.strip_prefix("otpd_") {
+        Some(key) => key.split('_').next().unwrap_or_default(),
+        None => id,
+    };
     app.revoke_key(context, id).await?;
     writeln!(std::io::stdout(), "Key {id} is revoked.")?;
     Ok(())

@@ -2,7 +2,6 @@
 
 use std::io::Write;
 
-use anyhow::Context as _;
 use app::{App, Caller, Context};
 
 use crate::config::settings::Settings;
@@ -16,9 +15,8 @@ use crate::wiring::{self, Surroundings};
 /// # Errors
 /// A sentence for whoever gave the command.
 pub async fn reset(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
-    let opened = wiring::open_existing(settings, around)
-        .await
-        .context("root cannot be made anew while a server holds the database: stop it first")?;
+    let opened = wiring::open_existing(settings, around).await;
+    let opened = opened.map_err(|error| error.when_held("root is made anew offline only"))?;
     let app = wiring::start(settings, opened, around).await?;
     let result = make(&app).await;
     app.close().await;

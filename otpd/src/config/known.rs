@@ -162,17 +162,15 @@ impl Known {
         matches!(self.settings.get(key), Some(Kind::Secret | Kind::SecretUrl))
     }
 
-    /// The section that looks most like an unknown one.
-    pub(super) fn nearest_section(&self, unknown: &str) -> String {
+    /// The section that an unknown one may have been meant for.
+    pub(super) fn nearest_section(&self, unknown: &str) -> Option<String> {
         let sections = self.sections.iter();
-        sections
-            .min_by_key(|section| distance(unknown, section))
-            .cloned()
-            .unwrap_or_default()
+        let nearest = sections.min_by_key(|section| distance(unknown, section))?;
+        is_near(unknown, nearest).then(|| nearest.clone())
     }
 
-    /// The known key that looks most like an unknown one.
-    pub(super) fn nearest(&self, unknown: &str) -> String {
+    /// The known key that an unknown one may have been meant for.
+    pub(super) fn nearest(&self, unknown: &str) -> Option<String> {
         let mut candidates: Vec<String> = self.settings.keys().cloned().collect();
         candidates.extend(
             self.settings
@@ -185,10 +183,9 @@ impl Known {
             let fields = family.fields.iter();
             candidates.extend(fields.map(|field| format!("{section}.{name}.{field}")));
         }
-        candidates
-            .into_iter()
-            .min_by_key(|candidate| unlikeness(unknown, candidate))
-            .unwrap_or_default()
+        let candidates = candidates.into_iter();
+        let nearest = candidates.min_by_key(|candidate| unlikeness(unknown, candidate))?;
+        is_near(unknown, &nearest).then_some(nearest)
     }
 }
 
@@ -212,10 +209,29 @@ pub(super) fn default_table() -> toml::Table {
 /// How much two keys differ. A right key in the wrong section (`port` for
 /// `server.port`) is nearly right, so the last parts are compared as well.
 fn unlikeness(unknown: &str, candidate: &str) -> usize {
-    let last = |key: &str| key.rsplit('.').next().unwrap_or_default().to_owned();
     let whole = distance(unknown, candidate);
-    let end = distance(&last(unknown), &last(candidate)) * 2 + 1;
+    let end = distance(last(unknown), last(candidate)) * 2 + 1;
     whole.min(end)
+}
+
+/// The part of a key after its section.
+fn last(key: &str) -> &str {
+    key.rsplit('.').next().unwrap_or_default()
+}
+
+/// Whether one may be a slip of the pen for the other: a guess that is far off sends
+/// people the wrong way.
+fn is_near(unknown: &str, candidate: &str) -> bool {
+    let longer = |a: &str, b: &str| a.chars().count().max(b.chars().count());
+    // Any two short words are two slips apart.
+    let slips = if longer(unknown, candidate) >= 5 {
+        2
+    } else {
+        1
+    };
+    let (own, other) = (last(unknown), last(candidate));
+    distance(unknown, candidate) <= slips.max(longer(unknown, candidate) / 3)
+        || distance(own, other) <= longer(own, other) / 3
 }
 
 /// The Levenshtein distance: inserted, removed and replaced characters.
@@ -351,7 +367,8 @@ mod tests {
     #[test]
     fn the_nearest_known_key_is_found() {
         fn check(unknown: &str, nearest: &str) {
-            assert_eq!(Known::embedded().nearest(unknown), nearest, "{unknown}");
+            let found = Known::embedded().nearest(unknown);
+            assert_eq!(found.as_deref(), Some(nearest), "{unknown}");
         }
         check("sever.port", "server.port");
         check("server.prot", "server.port");
@@ -364,13 +381,27 @@ mod tests {
         check("codes.lockafter", "codes.lock_after");
         check("policies.high.lockafter", "policies.high.lock_after");
         check("email_levels.x.seconds", "email_levels.x.code_seconds");
+        check("emial.from", "email.from");
+        check("loglevel", "log.level");
+    }
+
+    #[test]
+    fn what_is_near_nothing_has_no_nearest_key() {
+        let known = Known::embedded();
+        for unknown in ["foo", "potr", "secret", "x.y.z", "", ".", "color"] {
+            assert_eq!(known.nearest(unknown), None, "{unknown}");
+            assert_eq!(known.nearest_section(unknown), None, "{unknown}");
+        }
     }
 
     #[test]
     fn the_nearest_section_is_found() {
         let known = Known::embedded();
-        assert_eq!(known.nearest_section("sever"), "server");
-        assert_eq!(known.nearest_section("policy"), "policies");
+        assert_eq!(known.nearest_section("sever").as_deref(), Some("server"));
+        assert_eq!(
+            known.nearest_section("policie").as_deref(),
+            Some("policies")
+        );
     }
 
     #[test]

@@ -255,13 +255,17 @@ impl Layers<'_> {
         let (what, nearest) = match found {
             Found::Toml(toml::Value::Table(_)) => ("section", self.known.nearest_section(&key)),
             Found::Toml(_) => ("setting", self.known.nearest(&key)),
-            Found::Text(_) => ("setting", names::variable_for(&self.known.nearest(&key))),
+            Found::Text(_) => {
+                let nearest = self.known.nearest(&key);
+                ("setting", nearest.as_deref().map(names::variable_for))
+            }
         };
-        self.merged.problems.add(
-            key,
-            source,
-            format!("is not a known {what}"),
-            format!("the nearest known one is `{nearest}`"),
-        );
+        let expected = match nearest {
+            Some(nearest) => format!("the nearest known one is `{nearest}`"),
+            None => "otpd.default.toml lists the known ones".to_owned(),
+        };
+        self.merged
+            .problems
+            .add(key, source, format!("is not a known {what}"), expected);
     }
 }
