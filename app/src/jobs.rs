@@ -43,6 +43,7 @@ impl App {
     async fn round(&self) {
         let jobs = [
             ("new master secret", self.finish_new_master().await),
+            ("first start", self.look_for_root().await),
             ("refusals", self.record_refusals().await),
             ("kept answers", self.sweep_answers().await),
             ("pending devices", self.sweep_pending().await),

@@ -41,7 +41,7 @@ mod user_otp;
 mod users;
 mod verify;
 
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex};
 
 use store::{Clock, Store, StoreError};
 use vault::SharedSecret;
@@ -72,7 +72,7 @@ pub use people::{
 pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText};
 pub use registration::{Registered, Registration};
 pub use room::{Room, RoomError};
-pub use root::{FirstStart, NewRoot};
+pub use root::{FirstStart, NewRoot, RootLogins};
 pub use sessions::{Introspection, Session, Tokens};
 pub use settings::{AccountSettings, JwtRules, PasswordCost, PublicLimits, Settings};
 pub use signing::JWKS_MAX_AGE;
@@ -114,7 +114,7 @@ pub struct App {
     audit: audit::Memory,
     signing: Signing,
     mailroom: Mailroom,
-    root_hook: OnceLock<root::RootHook>,
+    root_hook: Mutex<Option<root::RootHook>>,
 }
 
 impl App {
@@ -167,7 +167,7 @@ impl App {
             audit: audit::Memory::default(),
             signing: Signing::default(),
             mailroom: Mailroom::default(),
-            root_hook: OnceLock::new(),
+            root_hook: Mutex::default(),
         }
     }
 

@@ -1,9 +1,12 @@
 //! The root administrator: made at the first start, made anew by whoever has the server's machine.
 
+use std::sync::{MutexGuard, PoisonError};
+
 use domain::{Action, ChallengeKind, Event, Time, UserId, UserName};
 use store::{Batch, StoreError};
 use zeroize::Zeroizing;
 
+use crate::audit::AuditQuery;
 use crate::context::Context;
 use crate::enrolment::Enrolling;
 use crate::passwords::Password;
@@ -14,8 +17,24 @@ pub(crate) const ROOT: &str = "root";
 /// Characters of the password: 144 random bits.
 const PASSWORD_LENGTH: usize = 24;
 
-/// Called when root logs in.
-pub(crate) type RootHook = Box<dyn Fn() + Send + Sync>;
+/// Pages of events that one look for a login of root reads at most; the next round of the
+/// jobs looks again.
+const PAGES: usize = 20;
+
+/// Which logins of root are of interest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RootLogins {
+    /// Those at this node, from now on.
+    Here,
+    /// Any, at whatever node and however long ago.
+    Ever,
+}
+
+/// Called when root logs in, or is found to have: true when that was the last time.
+pub(crate) struct RootHook {
+    logins: RootLogins,
+    call: Box<dyn Fn() -> bool + Send>,
+}
 
 /// A root administrator that is not in force yet: whoever gives this away does so before
 /// it is stored.
@@ -161,19 +180,79 @@ impl App {
         Ok(())
     }
 
-    /// Has this called from now on when root logs in.
-    pub fn when_root_logs_in(&self, hook: impl Fn() + Send + Sync + 'static) {
-        // A second one is not needed by anybody.
-        let _ = self.root_hook.set(Box::new(hook));
+    /// Has this called when root logs in here; with [`RootLogins::Ever`] also, by the next
+    /// round of the jobs, when root has logged in already or at another node. It is
+    /// called until it returns true.
+    pub fn when_root_logs_in(&self, logins: RootLogins, call: impl Fn() -> bool + Send + 'static) {
+        let call = Box::new(call);
+        *self.hook() = Some(RootHook { logins, call });
     }
 
     /// Told of each session that is opened.
     pub(crate) fn logged_in(&self, name: &UserName) {
-        if name.canonical() == ROOT
-            && let Some(hook) = self.root_hook.get()
-        {
-            hook();
+        if name.canonical() == ROOT {
+            self.call_hook();
         }
+    }
+
+    /// A round of the job that finds out what happened at other nodes.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn look_for_root(&self) -> Result<(), Error> {
+        let waits = |hook: &RootHook| hook.logins == RootLogins::Ever;
+        let waits = self.hook().as_ref().is_some_and(waits);
+        if waits && self.root_has_logged_in().await? {
+            self.call_hook();
+        }
+        Ok(())
+    }
+
+    /// Whether root has ever logged in, at whatever node. Sessions tell it at once; when
+    /// they are swept, the audit log still does.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn root_has_logged_in(&self) -> Result<bool, Error> {
+        let name = root_name()?;
+        let Some(user) = self.store.user_by_name(&name).await? else {
+            return Ok(false);
+        };
+        if !self.store.sessions_of(user).await?.is_empty() {
+            return Ok(true);
+        }
+        let mut query = AuditQuery {
+            user: Some(name),
+            // The first step of a login is recorded too, and is none.
+            action: Some(Action::LoginSecondFactor),
+            success: Some(true),
+            limit: 1,
+            ..AuditQuery::default()
+        };
+        for _ in 0..PAGES {
+            let page = self.search_audit(&query).await?;
+            if !page.data.is_empty() {
+                return Ok(true);
+            }
+            if page.next_cursor.is_none() {
+                break;
+            }
+            query.cursor = page.next_cursor;
+        }
+        Ok(false)
+    }
+
+    fn call_hook(&self) {
+        let mut hook = self.hook();
+        if hook.as_ref().is_some_and(|hook| (hook.call)()) {
+            *hook = None;
+        }
+    }
+
+    fn hook(&self) -> MutexGuard<'_, Option<RootHook>> {
+        self.root_hook
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -71,6 +71,19 @@ pub fn remove(path: &Path) -> Result<(), WiringError> {
     fs::remove_file(path).map_err(failed(path))
 }
 
+/// What was given at the first start, while it is there.
+///
+/// # Errors
+/// When the file cannot be read.
+pub fn read_first_start(data_dir: &Path) -> Result<Option<Zeroizing<String>>, WiringError> {
+    let path = data_dir.join(FIRST_START);
+    match fs::read_to_string(&path) {
+        Ok(text) => Ok(Some(Zeroizing::new(text))),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(cause) => Err(WiringError::File { path, cause }),
+    }
+}
+
 /// Removes what was given at the first start; false when it is gone already.
 ///
 /// # Errors

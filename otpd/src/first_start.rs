@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use app::{App, Caller, Context, FirstStart, NewRoot};
+use app::{App, Caller, Context, FirstStart, NewRoot, RootLogins};
 use zeroize::Zeroizing;
 
 use crate::config::DatabaseUrl;
@@ -45,16 +45,38 @@ pub async fn give(app: &App, settings: &Settings, address: SocketAddr) -> anyhow
     Ok(())
 }
 
-/// From now on the file of the first start goes as soon as root logs in: then it has
-/// been read.
+/// The file of the first start, if there is one, goes as soon as root has logged in, here
+/// or at another node, now or before: then it has been read.
 pub fn forget_when_read(app: &App, settings: &Settings) {
     let folder = settings.data_dir.clone();
-    app.when_root_logs_in(move || match data_folder::remove_first_start(&folder) {
-        Ok(true) => tracing::info!("root has logged in: the file of the first start is removed"),
-        Ok(false) => {}
-        Err(error) => tracing::warn!(%error, "the file of the first start is still there"),
+    let logins = match data_folder::read_first_start(&folder) {
+        Ok(None) => return,
+        Ok(Some(text)) if text.contains(ROOT_TITLE) => RootLogins::Ever,
+        // It tells the API key alone, and root may have logged in long before.
+        Ok(Some(_)) => RootLogins::Here,
+        Err(error) => {
+            tracing::warn!(%error, "the file of the first start cannot be read");
+            RootLogins::Here
+        }
+    };
+    app.when_root_logs_in(logins, move || {
+        match data_folder::remove_first_start(&folder) {
+            Ok(removed) => {
+                if removed {
+                    tracing::info!("root has logged in: the file of the first start is removed");
+                }
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "the file of the first start is still there");
+                false
+            }
+        }
     });
 }
+
+/// Stands above what a page says of root.
+const ROOT_TITLE: &str = "Root administrator";
 
 /// The root administrator, as somebody is told once: the QR code, and beside it what
 /// else there is, for all of it is to be seen on one screen.
@@ -64,7 +86,7 @@ pub fn forget_when_read(app: &App, settings: &Settings) {
 pub fn root_text(root: &NewRoot, look: Look) -> anyhow::Result<Zeroizing<String>> {
     let uri = short_uri(root.provisioning_uri());
     let mut beside = vec![
-        "Root administrator".to_owned(),
+        ROOT_TITLE.to_owned(),
         String::new(),
         format!("User:     {}", root.name()),
         format!("Password: {}", root.password()),

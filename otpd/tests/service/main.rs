@@ -46,6 +46,7 @@ mod register_faults;
 mod restarts;
 mod resync;
 mod revoked_factors;
+mod root_login;
 mod scopes;
 mod slow;
 mod stats;
