@@ -1,6 +1,7 @@
 //! The root administrator: given once at the first start, made anew offline.
 
 use std::fs;
+use std::time::{Duration, Instant};
 
 use otp::uri::{Kind, OtpauthUri};
 use otp::{Totp, hotp};
@@ -105,6 +106,35 @@ fn root_logs_in_with_what_the_page_says_and_the_page_goes() {
     for secret in [&root.password, &root.uri, &root.recovery[0]] {
         assert!(!log.contains(secret.as_str()), "the log holds a secret");
     }
+}
+
+#[test]
+fn a_page_that_was_read_goes_when_its_node_learns_of_it() {
+    let server = Process::start(&[]);
+    let page = server.folder().join("otpd-data/first-start.txt");
+    let text = fs::read_to_string(&page).unwrap();
+    let root = Root::read(&text);
+    let (folder, _) = server.stop();
+    let server = Process::start_in(folder, &[]);
+    let (status, _) = log_in(&Server(&server), &root.password, "000000");
+    assert_eq!(status, 401);
+    let (folder, _) = server.stop();
+    assert!(page.exists(), "nobody has logged in yet");
+
+    let server = Process::start_in(folder, &[]);
+    let (status, _) = log_in(&Server(&server), &root.password, &root.code(0));
+    assert_eq!(status, 200);
+    let (folder, _) = server.stop();
+    // As at a node that did not run meanwhile.
+    fs::write(&page, &text).unwrap();
+    let server = Process::start_in(folder, &[]);
+    let limit = Instant::now() + Duration::from_secs(20);
+    while page.exists() {
+        assert!(Instant::now() < limit, "it is still there");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let (_folder, log) = server.stop();
+    assert!(log.contains("root has logged in"), "{log}");
 }
 
 #[test]

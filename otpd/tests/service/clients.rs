@@ -22,6 +22,7 @@ fn run(interpreter: &str, program: &str) {
         .arg(folder.join(program))
         .args([server.url.as_str(), KEY])
         .envs([("SECRET_KEY", SECRET), ("ISSUER", ISSUER)])
+        .env("PROGRAM", env!("CARGO_BIN_EXE_otpd"))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(server.folder())
         .output()

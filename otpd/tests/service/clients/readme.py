@@ -18,37 +18,39 @@ BASE, KEY = sys.argv[1:]
 PAGE = pathlib.Path(__file__).parents[4] / "README.md"
 SNIPPETS = re.findall(r"^```(\w+)\n(.*?)^```$", PAGE.read_text("utf-8"), re.M | re.S)
 VARIABLES = {"PATH": os.environ["PATH"], "OTPD_KEY": KEY}
+PROGRAM = os.environ["PROGRAM"]
 
 
 def cut(language, beginning):
     """The one snippet that begins so."""
     found = [text for kind, text in SNIPPETS if kind == language and text.startswith(beginning)]
     assert len(found) == 1, (language, beginning, found)
-    return found[0].replace("http://127.0.0.1:8004", BASE)
+    text = found[0].replace("http://127.0.0.1:8004", BASE)
+    return text.replace("./target/release/otpd", PROGRAM).replace("otpd_…", KEY)
 
 
 def shell(text):
     return subprocess.run(["sh", "-ec", text], env=VARIABLES, stdout=-1, check=True).stdout.decode()
 
 
-# The first commands, but for the key (the first start gives it), the picture and the app.
+# The first commands in one shell, as they stand there; the last one once more.
 first = cut("sh", "export OTPD_KEY")
-register, show, verify = re.split(r"\n\n", first.partition("\n")[2])
-assert "otpd qr" in show
-device = json.loads(shell(register + '\necho "$DEVICE"'))["data"]
+register = first.partition("\n")[2].partition("\n\n")[0]
+verify = first[first.rindex("curl "):]
+lines = shell(f'{first}echo\n{verify}echo\necho "$DEVICE"').splitlines()
+accepted, rejected, device = [json.loads(line) for line in lines if line.startswith("{")]
+device = device["data"]
+assert device["provisioning_uri"] in lines, "it stands below the QR code"
 app = pyotp.parse_uri(device["provisioning_uri"])
-code = app.now()
 shown = json.loads(cut("json", '{"success":true'))
-answer = json.loads(shell(verify.replace("123456", code)))
-assert answer == shown, answer
+assert accepted == shown, accepted
 shown["data"] |= {"valid": False, "reason": "rejected"}
-answer = json.loads(shell(verify.replace("123456", code)))
-answer["data"]["attempts_remaining"] = shown["data"]["attempts_remaining"]
-assert answer == shown, answer
+rejected["data"]["attempts_remaining"] = shown["data"]["attempts_remaining"]
+assert rejected == shown, rejected
 
 # A key for an application, and the application's two programs with that key.
 other = json.loads(shell(register.replace("my-phone", "laptop") + '\necho "$DEVICE"'))["data"]
-made = json.loads(shell(cut("sh", "curl -s http://127.0.0.1:8004/api/v1/keys")))["data"]
+made = json.loads(shell(cut("sh", "curl -sS http://127.0.0.1:8004/api/v1/keys")))["data"]
 assert made["scopes"] == ["otp:verify"], made
 VARIABLES["OTPD_KEY"] = os.environ["OTPD_KEY"] = made["key"]
 program = {}
