@@ -72,7 +72,7 @@ fn behind_a_credential(engine: Engine) {
 
         let reason = json!({ "reason": "the phone fell into the river" });
         let pass = admin.post(&format!("{users}/pass"), &reason);
-        let pass = pass.expect(201)["data"]["pass"].clone();
+        let pass = pass.expect(201)["pass"].clone();
         let body = json!({ "user_id": user, "code": pass });
         let accepted = race(&mut clients, "/api/v1/recovery/verify", &body, is_verified);
         assert_eq!(accepted, 1, "pass");

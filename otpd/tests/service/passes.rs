@@ -21,7 +21,7 @@ on_both_engines! {
 const PATH: &str = "/api/v1/users/alice/pass";
 
 async fn make(server: &Server, body: Value) -> Value {
-    server.post(PATH, body).await.data(201)
+    server.post(PATH, body).await.json(201)
 }
 
 async fn verify(server: &Server, pass: &Value) -> Answer {
@@ -32,18 +32,22 @@ async fn verify(server: &Server, pass: &Value) -> Answer {
 async fn a_pass_serves_as_often_as_it_says(engine: Engine) {
     let server = Server::start(engine).await;
     server.device("phone", "alice").await;
+    let codes = "/api/v1/users/alice/recovery-codes";
+    server.call("POST", codes).await.data(201);
     let body = json!({ "reason": "lost the phone", "uses": 2 });
     let answer = server.post(PATH, body).await;
     assert_eq!(answer.header("cache-control"), Some("no-store"));
-    let pass = answer.data(201);
+    let pass = answer.json(201);
     assert_eq!(pass.as_object().unwrap().len(), 3);
     assert_eq!((text(&pass, "pass").len(), &pass["uses"]), (14, &json!(2)));
     let expires = domain::Time::parse_rfc3339(text(&pass, "expires_at")).unwrap();
     let life = expires.since(server.now());
     assert!((86_390_000..=86_400_000).contains(&life), "{life}");
-    for remaining in [1, 0] {
+    for uses_left in [1, 0] {
         let answer = verify(&server, &pass).await.json(200);
-        let expected = json!({ "status": "verified", "remaining": remaining });
+        let expected = json!({
+            "status": "verified", "method": "pass", "remaining": 10, "uses_left": uses_left,
+        });
         assert_eq!(answer, expected);
     }
     let answer = verify(&server, &pass).await.json(200);
@@ -85,7 +89,7 @@ async fn whom_nobody_knows_is_not_found(engine: Engine) {
     // A pass is one user's.
     server.device("phone", "alice").await;
     server.device("token", "bob").await;
-    let pass = server.post("/api/v1/users/bob/pass", body).await.data(201);
+    let pass = server.post("/api/v1/users/bob/pass", body).await.json(201);
     assert_eq!(verify(&server, &pass).await.json(200)["status"], "rejected");
 }
 
@@ -127,7 +131,7 @@ async fn a_repeated_request_gets_the_same_pass(engine: Engine) {
     server.device("phone", "alice").await;
     let body = json!({ "reason": "lost the phone" });
     let first = server.post(PATH, body.clone()).once("k").await;
-    first.data(201);
+    first.json(201);
     let again = server.post(PATH, body).once("k").await;
     assert_eq!(again.header("idempotent-replayed"), Some("true"));
     assert_eq!(again.body, first.body);
@@ -139,7 +143,7 @@ async fn who_made_it_and_why_is_recorded(engine: Engine) {
     let key = server.key(&["users:write"]).await;
     let body = json!({ "reason": "lost the phone", "expires_in": 600, "uses": 2 });
     let call = server.post(PATH, body).key(text(&key, "key"));
-    let pass = call.await.data(201);
+    let pass = call.await.json(201);
     let audit = server.get("/api/v1/audit?action=PASS_CREATED").await;
     assert!(!audit.text().contains(text(&pass, "pass")));
     let event = audit.json(200)["data"][0].clone();

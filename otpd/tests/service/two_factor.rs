@@ -55,7 +55,7 @@ async fn it_tells_what_would_be_accepted(engine: Engine) {
     let pass = server
         .post("/api/v1/users/alice/pass", reason)
         .await
-        .data(201);
+        .json(201);
     let found = ask(&server, "alice").await;
     assert_eq!(found["methods"], json!(["otp", "recovery", "pass"]));
     assert_eq!(found["recovery_codes_left"], 10);
@@ -101,7 +101,7 @@ async fn a_pass_that_is_over_is_no_method() {
     server
         .post("/api/v1/users/alice/pass", body)
         .await
-        .data(201);
+        .json(201);
     server.advance(59);
     assert_eq!(
         ask(&server, "alice").await["methods"],

@@ -3,7 +3,7 @@
 use app::{MadePass, NewPass};
 
 use crate::allowed::{Allowed, UsersWrite};
-use crate::answer::{Made, Outcome};
+use crate::answer::{Fixed, Outcome};
 use crate::api::users::REASON;
 use crate::input::{Field, Fields, Input, USER_ID, User, whole_number};
 use crate::schema::{Member, Shape, integer, integer_of, member, text, time};
@@ -31,9 +31,9 @@ pub(crate) struct Wanted(User, NewPass);
 pub(crate) async fn make(
     call: Allowed<UsersWrite>,
     Wanted(user, new): Wanted,
-) -> Outcome<Made<MadePass>> {
+) -> Outcome<Fixed<MadePass, 201>> {
     let reply = call.app().make_pass(&call.context, &user.name, &new);
-    Ok(Made::reply("Pass created", reply.await?))
+    Ok(Fixed::reply(reply.await?))
 }
 
 impl Input for Wanted {
