@@ -10,6 +10,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName};
 use domain::Scope;
 
+use crate::accept::prefers;
 use crate::front::Front;
 use crate::request_id::RequestId;
 
@@ -31,6 +32,8 @@ pub(crate) trait Need: Send + Sync + 'static {
     const SCOPE: Scope;
     /// Whether somebody looks at the key again before anything is decided.
     const FRESHNESS: Freshness = Freshness::Now;
+    /// Whether the answer depends on `Accept`; other calls do not spend time on it.
+    const READS_ACCEPT: bool = false;
 }
 
 macro_rules! needs {
@@ -55,9 +58,16 @@ needs!(
     AuditRead,
     StatsRead,
     KeysWrite,
-    MetricsRead,
     Admin
 );
+
+/// The scope `MetricsRead`.
+pub(crate) struct MetricsRead;
+
+impl Need for MetricsRead {
+    const SCOPE: Scope = Scope::MetricsRead;
+    const READS_ACCEPT: bool = true;
+}
 
 /// The same scope for a call that goes through a lane, whose batch looks at the key
 /// again: a remembered key will do, and no query is spent on it.
@@ -72,6 +82,8 @@ impl<N: Need> Need for InBatch<N> {
 pub(crate) struct Allowed<N> {
     pub(crate) front: Arc<Front>,
     pub(crate) context: Context,
+    /// Metrics are wanted in the newer of their two formats.
+    pub(crate) prefers_open_metrics: bool,
     need: PhantomData<fn() -> N>,
 }
 
@@ -93,6 +105,8 @@ impl<N: Need> Allowed<N> {
         front.app.admit_caller(&caller)?;
         Ok(Self {
             context: context(caller, address, parts, request_id),
+            prefers_open_metrics: N::READS_ACCEPT
+                && prefers(&parts.headers, "application/openmetrics-text", "text/plain"),
             front: Arc::clone(front),
             need: PhantomData,
         })

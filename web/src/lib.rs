@@ -11,6 +11,7 @@
 //! | `schema`, `openapi`, `docs` | what is told about the API |
 //! | `transport` | the sockets |
 
+mod accept;
 mod address;
 mod allowed;
 mod answer;

@@ -38,7 +38,7 @@ fn table(test_codes: bool) -> Table {
         .open("/health", health::health, "Whether the server can do its work")
         .open("/livez", health::alive, "Whether the process runs")
         .open("/readyz", health::ready, "Whether requests should be sent here")
-        .call(GET, "/metrics", metrics::metrics, "All metrics, as OpenMetrics text", &[])
+        .call(GET, "/metrics", metrics::metrics, "All metrics, as Prometheus or OpenMetrics text", &[])
         .tag("Devices")
         .call(POST, "/api/v1/devices/register", devices::register, "Register a device", &[DeviceExists, TooManyDevices])
         .call(GET, "/api/v1/devices", devices::list, "List devices, newest first", &[])

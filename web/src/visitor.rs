@@ -4,12 +4,15 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 
 use app::{App, Caller, Context, Source};
-use axum::http::header::{ACCEPT, COOKIE};
+use axum::http::header::{COOKIE, HOST};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderValue};
+use axum::http::uri::Authority;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
 
+use crate::accept::prefers;
 use crate::allowed::{bearer, context};
 use crate::front::Front;
+use crate::qr::{PNG, SVG};
 use crate::request_id::RequestId;
 use crate::transport::Peer;
 
@@ -38,14 +41,14 @@ impl Visitor {
     pub(crate) fn of(front: &Arc<Front>, parts: &Parts, request_id: &RequestId) -> Self {
         let address = front.client(parts);
         let peer = parts.extensions.get::<Peer>();
-        let direct = peer.filter(|peer| !peer.tls && Some(peer.address.ip()) == address);
+        let plain = peer.filter(|peer| !peer.tls && peer.address.ip().is_loopback());
         Self {
             context: context(Arc::new(Caller::Public), address, parts, request_id),
             source: Source::of(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
             bearer: bearer(&parts.headers).map(str::to_owned),
             login: cookie(&parts.headers, LOGIN_COOKIE),
-            prefers_svg: prefers_svg(&parts.headers),
-            plain_loopback: direct.is_some_and(|peer| peer.address.ip().is_loopback()),
+            prefers_svg: prefers(&parts.headers, SVG, PNG),
+            plain_loopback: plain.is_some() && is_direct(parts),
             front: Arc::clone(front),
         }
     }
@@ -76,49 +79,82 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     })
 }
 
-/// Whether `Accept` (RFC 9110, section 12.5.1) names SVG and wants it more than PNG;
-/// ranges such as `image/*` are content with PNG.
-fn prefers_svg(headers: &HeaderMap) -> bool {
-    let texts = headers.get_all(ACCEPT).iter();
-    let texts = texts.filter_map(|value| value.to_str().ok());
-    let ranges: Vec<(&str, f32)> = texts.flat_map(|it| it.split(',')).map(range).collect();
-    let quality = |name: &str| {
-        let mut found = ranges
-            .iter()
-            .filter(|(it, _)| it.eq_ignore_ascii_case(name));
-        found.next().map_or(0.0, |(_, quality)| *quality)
+/// The request came over the loopback and names it: whoever sits before us as a proxy
+/// says so in a header or passes on the name that the world knows.
+fn is_direct(parts: &Parts) -> bool {
+    let forwarded = |name: &HeaderName| {
+        let name = name.as_str();
+        name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
     };
-    quality("image/svg+xml") > quality("image/png")
+    !parts.headers.keys().any(forwarded) && host(parts).is_some_and(is_loopback_name)
 }
 
-/// A media range and how much it is wanted.
-fn range(text: &str) -> (&str, f32) {
-    let mut parts = text.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default();
-    let quality = parts.find_map(|part| part.strip_prefix("q="));
-    let quality = quality.map_or(Some(1.0), |text| text.parse().ok());
-    (name, quality.unwrap_or(0.0))
+/// The host that the client asked for, without its port.
+fn host(parts: &Parts) -> Option<&str> {
+    let named = parts.headers.get(HOST).and_then(|it| it.to_str().ok());
+    let named = named.or_else(|| parts.uri.authority().map(Authority::as_str))?;
+    match named.strip_prefix('[') {
+        Some(rest) => rest.split(']').next(),
+        None => named.split(':').next(),
+    }
+}
+
+/// A name that leads nowhere else (RFC 6761, section 6.3), or an address of that kind.
+fn is_loopback_name(host: &str) -> bool {
+    let host = host.trim_end_matches('.').to_ascii_lowercase();
+    let address = host.parse::<IpAddr>();
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || address.is_ok_and(|address| address.is_loopback())
 }
 
 #[cfg(test)]
 mod tests {
+    use axum::http::Request;
+
     use super::*;
 
     #[test]
-    fn svg_is_for_those_who_name_it() {
-        fn check(accept: &str, expected: bool) {
-            let mut headers = HeaderMap::new();
-            headers.insert(ACCEPT, HeaderValue::from_str(accept).unwrap());
-            assert_eq!(prefers_svg(&headers), expected, "{accept}");
+    fn plain_http_is_direct_only_by_a_loopback_name() {
+        fn check(uri: &str, headers: &[(&str, &str)], expected: bool) {
+            let mut request = Request::post(uri);
+            for (name, value) in headers {
+                request = request.header(*name, *value);
+            }
+            let (parts, ()) = request.body(()).unwrap().into_parts();
+            assert_eq!(is_direct(&parts), expected, "{uri} {headers:?}");
         }
-        check("image/svg+xml", true);
-        check("image/png, image/svg+xml", false);
-        check("image/png;q=0.5, image/SVG+xml; q=0.9", true);
-        check("image/svg+xml;q=0", false);
-        check("image/svg+xml;q=much", false);
-        check("*/*", false);
-        check("image/*", false);
-        assert!(!prefers_svg(&HeaderMap::new()));
+        for host in [
+            "localhost",
+            "LOCALHOST:8004",
+            "app.localhost.",
+            "127.0.0.1:8004",
+            "127.8.9.10",
+            "[::1]:8004",
+        ] {
+            check("/login", &[("host", host)], true);
+        }
+        check("http://localhost:8004/login", &[], true);
+        for host in [
+            "otp.example.com",
+            "localhost.example.com",
+            "notlocalhost",
+            "10.0.0.1:8004",
+            "[::2]",
+            "",
+        ] {
+            check("/login", &[("host", host)], false);
+        }
+        check("/login", &[], false);
+        for (name, value) in [
+            ("forwarded", "for=192.0.2.1"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "localhost"),
+            ("via", "1.1 proxy"),
+        ] {
+            check("/login", &[("host", "localhost"), (name, value)], false);
+        }
     }
 
     #[test]

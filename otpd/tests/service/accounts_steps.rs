@@ -64,7 +64,17 @@ async fn a_browser_needs_nothing_but_its_cookie() {
     let server = Server::start(Engine::Sqlite).await;
     let person = server.person("alice").await;
     let peer = "127.0.0.1";
-    let waits = server.login("alice", PASSWORD).from(peer).await;
+    let login = || server.login("alice", PASSWORD).from(peer);
+    for (host, header, value) in [
+        ("otp.example.com", "x-request-id", "r"),
+        ("localhost:8004", "x-forwarded-proto", "https"),
+        ("localhost:8004", "via", "1.1 proxy"),
+    ] {
+        let proxied = login().header("host", host).header(header, value).await;
+        let set = proxied.header("set-cookie").unwrap();
+        assert!(set.ends_with("; Secure"), "behind a proxy: {set}");
+    }
+    let waits = login().header("host", "localhost:8004").await;
     let set = waits.header("set-cookie").unwrap();
     assert!(!set.contains("Secure"), "plain HTTP on the loopback: {set}");
     let cookie = set.split(';').next().unwrap();

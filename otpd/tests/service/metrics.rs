@@ -12,14 +12,48 @@ on_both_engines! {
     what_happens_is_counted,
 }
 
+/// The text as most clients get it.
 async fn exposition(server: &Server) -> String {
     let answer = server.get("/metrics").await;
     assert_eq!(answer.status, 200);
+    let media_type = "text/plain; version=0.0.4; charset=utf-8";
+    assert_eq!(answer.header("content-type"), Some(media_type));
+    answer.text()
+}
+
+#[tokio::test]
+async fn each_format_is_told_by_its_own_rules() {
+    let server = Server::start(Engine::Sqlite).await;
+    let older = exposition(&server).await;
+    assert!(!older.contains("# EOF"), "{older}");
+    assert!(
+        older.contains("# TYPE otpd_locks_total counter\n"),
+        "{older}"
+    );
+    let call = server.get("/metrics").header(
+        "accept",
+        "application/openmetrics-text;version=1.0.0;q=0.5,text/plain;version=0.0.4;q=0.3",
+    );
+    let answer = call.await;
     let media_type = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     assert_eq!(answer.header("content-type"), Some(media_type));
-    let text = answer.text();
-    assert!(text.ends_with("# EOF\n"), "{text}");
-    text
+    let newer = answer.text();
+    assert!(newer.ends_with("\n# EOF\n"), "{newer}");
+    assert!(newer.contains("# TYPE otpd_locks counter\n"), "{newer}");
+    let series = |text: &str| {
+        let lines = text.lines().filter(|line| !line.starts_with('#'));
+        let names = lines.map(|line| line.rsplit_once(' ').unwrap().0.to_owned());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(series(&older), series(&newer));
+    // Each series of the older format belongs to a name that is described.
+    for name in series(&older) {
+        let name = name.split('{').next().unwrap();
+        let suffixes = ["_bucket", "_sum", "_count"];
+        let family = suffixes.iter().find_map(|it| name.strip_suffix(it));
+        let family = family.unwrap_or(name);
+        assert!(older.contains(&format!("# TYPE {family} ")), "{name}");
+    }
 }
 
 /// The value of each series.
@@ -82,8 +116,7 @@ async fn the_documentation_lists_what_there_is() {
     for line in text.lines() {
         if let Some(rest) = line.strip_prefix("# TYPE ") {
             let (name, kind) = rest.split_once(' ').unwrap();
-            let suffix = if kind == "counter" { "_total" } else { "" };
-            there.insert(format!("`{name}{suffix}` | {kind}"));
+            there.insert(format!("`{name}` | {kind}"));
         }
     }
     let page = include_str!("../../../docs/metrics.md");
