@@ -11,7 +11,7 @@ use crate::limits::Source;
 use crate::passwords::Password;
 use crate::root::ROOT;
 use crate::sessions::Session;
-use crate::{App, Error};
+use crate::{App, Error, Fault};
 
 /// Names of this form belong to email addresses: no account has one.
 const EMAIL_PREFIX: &str = "email:";
@@ -19,16 +19,46 @@ const EMAIL_PREFIX: &str = "email:";
 /// How long an email session may do what others do with their password, in seconds.
 const EMAIL_FRESH_SECONDS: i64 = 300;
 
-/// An account to be made.
+/// An account to be made, whose name and password may be those of one.
 pub struct NewAccount {
-    /// The name.
-    pub name: UserName,
-    /// The name as it was typed.
-    pub shown: String,
-    /// The password.
-    pub password: Password,
-    /// With a second factor, in force at once.
-    pub enable_mfa: bool,
+    name: UserName,
+    shown: String,
+    password: Password,
+    enable_mfa: bool,
+}
+
+impl NewAccount {
+    /// Checks the name, which comes with its spelling, and the password; with
+    /// `enable_mfa` the account has a second factor from the first moment. What could
+    /// not be read is missing, so that the faults of the rest can still be told.
+    ///
+    /// # Errors
+    /// The faults of what is there; none of their own for what is missing.
+    pub fn of(
+        name: Option<(UserName, String)>,
+        password: Option<Password>,
+        enable_mfa: bool,
+    ) -> Result<Self, Vec<Fault>> {
+        let mut faults = Vec::new();
+        let canonical = name.as_ref().map_or("", |(name, _)| name.canonical());
+        if canonical.starts_with(EMAIL_PREFIX) {
+            faults.push(Fault::new("/username", "Must not begin with `email:`."));
+        }
+        if let Some(password) = &password
+            && let Err(fault) = vault::check_password(password.text(), canonical)
+        {
+            faults.push(Fault::new("/password", sentence(&fault.to_string())));
+        }
+        match (name, password) {
+            (Some((name, shown)), Some(password)) if faults.is_empty() => Ok(Self {
+                name,
+                shown,
+                password,
+                enable_mfa,
+            }),
+            _ => Err(faults),
+        }
+    }
 }
 
 /// What somebody who signed up is told, once.
@@ -46,8 +76,7 @@ impl App {
     /// time in which the password alone would do.
     ///
     /// # Errors
-    /// [`Error::RateLimited`], [`Error::Invalid`], [`Error::UserExists`] for a name that
-    /// any door knows, [`Error::Busy`].
+    /// [`Error::RateLimited`], [`Error::UserExists`] for a name that any door knows, [`Error::Busy`].
     pub async fn sign_up(
         &self,
         context: &Context,
@@ -56,11 +85,6 @@ impl App {
     ) -> Result<SignedUp, Error> {
         self.admit_signup(source)?;
         let name = new.name;
-        if name.canonical().starts_with(EMAIL_PREFIX) {
-            return Err(Error::invalid("/username", "Must not begin with `email:`."));
-        }
-        vault::check_password(new.password.text(), name.canonical())
-            .map_err(|fault| Error::invalid("/password", sentence(&fault.to_string())))?;
         // Root is made at the first start, or on the server's machine.
         if name.canonical() == ROOT || self.store.user_by_name(&name).await?.is_some() {
             return Err(Error::UserExists);
@@ -75,7 +99,7 @@ impl App {
             let event = Event::new(Action::SignedUp, true, &context.origin());
             batch.record(event.about_user(user, name.canonical()));
             let enrolled = if new.enable_mfa {
-                let enrolling = Enrolling::at_signup(user, &name);
+                let enrolling = Enrolling::at_signup(user, &name, &new.shown);
                 Some(self.enrol(&mut batch, context, &enrolling, now).await?)
             } else {
                 None

@@ -40,7 +40,7 @@ async fn an_account_with_a_second_factor_in_force_at_once(engine: Engine) {
     let codes = texts(&made["recovery_codes"]);
     assert_eq!(codes.len(), 10);
     let device = Device::from_uri(text(&made, "provisioning_uri"));
-    assert_eq!(device.uri.account, "alice");
+    assert_eq!(device.uri.account, "Alice", "as it was typed");
     assert!(device.uri.secret.bits() >= 160);
     // In force before any code was given.
     let waits = server.login("alice", PASSWORD).await.json(200);
@@ -139,6 +139,17 @@ async fn what_cannot_be_an_account_is_refused_before_anything_is_made(engine: En
     )
     .await;
     check(json!({}), &["/password", "/username"]).await;
+    // Every fault at once, whoever finds it.
+    check(
+        json!({ "username": 7, "password": "short", "enable_mfa": "yes", "admin": true }),
+        &["/admin", "/enable_mfa", "/password", "/username"],
+    )
+    .await;
+    check(
+        json!({ "username": email, "password": "password1" }),
+        &["/password", "/username"],
+    )
+    .await;
     let more = json!({ "username": name, "password": PASSWORD, "admin": true });
     check(more, &["/admin"]).await;
     assert_eq!(server.actions(name).await, []);

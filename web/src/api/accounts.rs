@@ -95,13 +95,8 @@ impl Input for NewAccount {
         let name = fields.required("username", &NEW_NAME);
         let password = fields.required("password", &NEW_PASSWORD);
         let enable_mfa = fields.optional("enable_mfa", &ENABLE_MFA);
-        let (name, shown) = name?;
-        Some(Self {
-            name,
-            shown,
-            password: password?,
-            enable_mfa: enable_mfa.unwrap_or(false),
-        })
+        let new = Self::of(name, password, enable_mfa.unwrap_or(false));
+        new.map_err(|faults| fields.faults(faults)).ok()
     }
 }
 

@@ -195,6 +195,11 @@ impl<'a> Fields<'a> {
         self.faults.push(Fault::new(pointer, detail));
     }
 
+    /// Adds faults that were found in what has been read.
+    pub(crate) fn faults(&mut self, faults: Vec<Fault>) {
+        self.faults.extend(faults);
+    }
+
     /// The input, or every fault: what was not asked for is one, too.
     ///
     /// # Errors
