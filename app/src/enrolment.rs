@@ -3,7 +3,8 @@
 use data_encoding::BASE32_NOPAD;
 use domain::verify::{Ask, Subject, Typed, Verdict};
 use domain::{
-    Action, ChallengeKind, DeviceId, DeviceName, Event, Kind, State, Time, UserId, UserName,
+    Action, Challenge, ChallengeKind, DeviceId, DeviceName, Event, Kind, State, Time, UserId,
+    UserName,
 };
 use serde::{Deserialize, Serialize};
 use store::{Batch, NewChallenge, StoreError, StoredChallenge, StoredDevice};
@@ -45,6 +46,8 @@ pub struct MfaEnabled {
 pub(crate) struct Enrolling<'a> {
     user: UserId,
     name: &'a UserName,
+    /// The name as its owner writes it.
+    shown: &'a str,
     at_signup: bool,
     session: Option<&'a str>,
     stepped_up: bool,
@@ -52,10 +55,11 @@ pub(crate) struct Enrolling<'a> {
 
 impl<'a> Enrolling<'a> {
     /// In force at once: the account never existed without it.
-    pub(crate) fn at_signup(user: UserId, name: &'a UserName) -> Self {
+    pub(crate) fn at_signup(user: UserId, name: &'a UserName, shown: &'a str) -> Self {
         Self {
             user,
             name,
+            shown,
             at_signup: true,
             session: None,
             stepped_up: false,
@@ -125,18 +129,17 @@ impl App {
         let policy = &self.settings.policies.default;
         let made_up = BASE32_NOPAD.encode(&self.random_bytes()[..10]);
         let device = DeviceName::parse(&format!("acct-{made_up}"));
-        let canonical = whose.name.canonical();
         Ok(Registration {
             device: device.map_err(|_| Error::broken("a made-up device name"))?,
             user: whose.name.clone(),
-            shown: serde_json::value::to_raw_value(canonical)?,
+            shown: serde_json::value::to_raw_value(whose.shown)?,
             kind: Kind::Totp {
                 period: policy.period,
             },
             algorithm: otp::Algorithm::default(),
             digits: policy.digits,
             policy: None,
-            label: canonical.strip_prefix("email:").map(str::to_owned),
+            label: whose.shown.strip_prefix("email:").map(str::to_owned),
             issuer: None,
             secret: None,
             require_confirmation: !whose.at_signup,
@@ -165,6 +168,8 @@ impl App {
             .prove_owner(context, source, &session, password, now)
             .await?;
         let stepped_up = ["otp", "recovery", "pass"].iter().any(|it| session.has(it));
+        let canonical = session.name.canonical();
+        let shown = account.as_ref().map_or(canonical, |it| it.shown.as_str());
         for _ in 0..TRIES {
             let now = self.store.now().await?;
             if !stepped_up && self.has_factor(&session.name).await? {
@@ -178,6 +183,7 @@ impl App {
             let whose = Enrolling {
                 user: session.user,
                 name: &session.name,
+                shown,
                 at_signup: false,
                 session: Some(&session.id),
                 stepped_up,
@@ -227,7 +233,8 @@ impl App {
         code: Typed,
     ) -> Result<MfaEnabled, Error> {
         let now = self.store.now().await?;
-        let (enrolment, kept) = self.enrolment(source, bearer, now).await?;
+        let is_live = |it: &Challenge| it.is_live(now);
+        let (enrolment, kept) = self.enrolment(source, bearer, is_live).await?;
         let user = enrolment.challenge.user;
         let device = self.device_of(user, DeviceId(kept.device)).await?;
         let device = device.ok_or(Error::Unauthenticated)?.device;
@@ -259,7 +266,7 @@ impl App {
             _ => return Err(Error::Unauthenticated),
         }
         let mut batch = Batch::new();
-        batch.clear_challenges(user, ChallengeKind::Enrolment);
+        batch.spend_challenges(user, ChallengeKind::Enrolment);
         batch.end_sessions(user, kept.session.as_deref(), answer.at);
         match self.store.commit(batch).await {
             // Refused: the user has been erased in between.
@@ -294,11 +301,17 @@ impl App {
                 (account?.user, None)
             }
             None => {
-                let (enrolment, kept) = self.enrolment(source, bearer, now).await?;
+                // A token that is spent opens nothing, but still proves whose it was.
+                let was_there = |it: &Challenge| it.uses_left == 0 && it.expires_at > now;
+                let counts = |it: &Challenge| it.is_live(now) || was_there(it);
+                let (enrolment, kept) = self.enrolment(source, bearer, counts).await?;
                 let user = enrolment.challenge.user;
                 if self.store.user_by_name(name).await? != Some(user) {
                     self.count_failure(source);
                     return Err(Error::Unauthenticated);
+                }
+                if was_there(&enrolment.challenge) {
+                    return Err(Error::MfaNotPending);
                 }
                 (user, Some(DeviceId(kept.device)))
             }
@@ -321,19 +334,19 @@ impl App {
         self.stored_uri(shown)
     }
 
-    /// The living enrolment behind a token, or a counted failure of its source.
+    /// The enrolment behind a token if it `counts`, or a counted failure of its source.
     async fn enrolment(
         &self,
         source: Source,
         bearer: Option<&str>,
-        now: Time,
+        counts: impl Fn(&Challenge) -> bool,
     ) -> Result<(StoredChallenge, Kept), Error> {
         self.admit(source)?;
         let found = match bearer {
             Some(token) => self.proven_challenge(Use::Enrolment, token).await?,
             None => None,
         };
-        let Some(found) = found.filter(|found| found.challenge.is_live(now)) else {
+        let Some(found) = found.filter(|found| counts(&found.challenge)) else {
             self.count_failure(source);
             return Err(Error::Unauthenticated);
         };
@@ -362,7 +375,7 @@ impl App {
             kept.is_ok_and(|kept| kept.device == device.0)
         };
         if enrolments.iter().any(of_it) {
-            batch.clear_challenges(user, kind);
+            batch.spend_challenges(user, kind);
         }
         Ok(())
     }

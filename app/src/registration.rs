@@ -224,11 +224,10 @@ impl App {
         now: Time,
     ) -> Registered {
         let issuer = wanted.issuer.as_ref().unwrap_or(&self.settings.issuer);
-        let account = wanted.label.as_deref().unwrap_or(wanted.user.canonical());
         let uri = OtpauthUri {
             kind: uri_kind(wanted.kind),
             issuer: Some(issuer.clone()),
-            account: account.to_owned(),
+            account: account(wanted.label.as_ref(), wanted.shown.get()),
             secret: Secret::from_bytes(secret.expose().to_vec()),
             algorithm: wanted.algorithm,
             digits: wanted.digits,
@@ -260,7 +259,7 @@ impl App {
         let uri = OtpauthUri {
             kind: uri_kind(device.kind),
             issuer: Some(issuer.clone()),
-            account: stored.label.as_ref().unwrap_or(&device.owner).clone(),
+            account: account(stored.label.as_ref(), &stored.shown),
             secret,
             algorithm: device.algorithm,
             digits: device.digits,
@@ -275,6 +274,13 @@ impl App {
             Some(name) => self.settings.policies.named(name),
         }
     }
+}
+
+/// What the app shows: the label, or the owner as the client wrote it, a JSON string or
+/// number.
+fn account(label: Option<&String>, shown: &str) -> String {
+    let name = || serde_json::from_str(shown).unwrap_or_else(|_| shown.to_owned());
+    label.cloned().unwrap_or_else(name)
 }
 
 /// How a device that has accepted nothing yet counts.

@@ -134,7 +134,7 @@ impl App {
             }
         };
         batch.make_account(user, ROOT, &hash, now);
-        let enrolling = Enrolling::at_signup(user, &name);
+        let enrolling = Enrolling::at_signup(user, &name, name.canonical());
         let enrolled = self.enrol(&mut batch, context, &enrolling, now).await?;
         let event = Event::new(Action::RootCreated, true, &context.origin());
         batch.record(event.about_user(user, name.canonical()));

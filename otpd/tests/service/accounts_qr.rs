@@ -86,7 +86,12 @@ async fn it_is_shown_with_proof_until_the_first_right_code(engine: Engine) {
     let problem = over.problem(409, "mfa_not_pending");
     assert_eq!(problem["detail"], "MFA is not pending");
     let spent = by_token(&server, "alice", &person.enrolment).await;
-    spent.problem(401, "unauthenticated");
+    spent.problem(409, "mfa_not_pending");
+    server.person("bob").await;
+    for name in ["bob", "nobody"] {
+        let other = by_token(&server, name, &person.enrolment).await;
+        other.problem(401, "unauthenticated");
+    }
 }
 
 async fn without_proof_nobody_learns_anything(engine: Engine) {
@@ -132,7 +137,7 @@ async fn without_proof_nobody_learns_anything(engine: Engine) {
 
 async fn a_pending_enrolment_is_shown_until_it_is_confirmed(engine: Engine) {
     let server = Server::start(engine).await;
-    server.sign_up("alice", false).await;
+    server.sign_up("Alice", false).await;
     let session = server.plain_session("alice").await;
     let body = json!({ "password": PASSWORD });
     let made = server
@@ -147,12 +152,21 @@ async fn a_pending_enrolment_is_shown_until_it_is_confirmed(engine: Engine) {
         uri
     );
     let device = crate::device::Device::from_uri(uri);
+    assert_eq!(device.uri.account, "Alice", "as it was typed at signup");
     let code = json!({ "token": device.code(&server) });
     server
         .with_token("/enable-mfa/confirm", code, token)
         .await
         .json(200);
     by_token(&server, "alice", token)
+        .await
+        .problem(409, "mfa_not_pending");
+    let listed = server.get("/api/v1/devices?user_id=alice").await.json(200);
+    assert_eq!(listed["data"][0]["usage_count"], 1);
+    assert_ne!(listed["data"][0]["last_used"], Value::Null);
+    let code = json!({ "token": device.code(&server) });
+    server
+        .with_token("/enable-mfa/confirm", code, token)
         .await
         .problem(401, "unauthenticated");
     let over = by_password(&server, "alice", PASSWORD).await;

@@ -279,12 +279,16 @@ async fn the_uri_carries_label_and_issuer_for_every_reader() {
         }));
     }
     let plain = server
-        .register(json!({ "device_id": "p", "user_id": "bob" }))
+        .register(json!({ "device_id": "p", "user_id": "Bob" }))
         .await
         .data(201);
     let uri = OtpauthUri::parse(text(&plain, "provisioning_uri")).unwrap();
     assert_eq!(uri.issuer.as_deref(), Some("otpd"), "the configured issuer");
-    assert_eq!(uri.account, "bob", "the user, when there is no label");
+    assert_eq!(uri.account, "Bob", "the user as written, without a label");
+    let body = json!({ "device_id": "q", "user_id": 42 });
+    let data = server.register(body).await.data(201);
+    let uri = OtpauthUri::parse(text(&data, "provisioning_uri")).unwrap();
+    assert_eq!(uri.account, "42");
     python(
         "import json, pyotp, sys\n\
          for row in json.load(sys.stdin):\n\

@@ -41,6 +41,7 @@ statements! {
                    THEN 0 ELSE failures END
                WHERE id = $1 AND created_at = $7";
     DELETE = "DELETE FROM challenges WHERE id = $1";
+    SPEND_KIND = "UPDATE challenges SET uses_left = 0 WHERE user_id = $1 AND kind = $2";
     DELETE_KIND = "DELETE FROM challenges WHERE user_id = $1 AND kind = $2";
     /// An address keeps its count of the day.
     SWEEP = "DELETE FROM challenges WHERE id IN
@@ -209,6 +210,13 @@ impl Batch {
     pub fn take_challenge(&mut self, id: ChallengeId, user: UserId) {
         self.lock(user);
         self.step(DELETE, params![id.0], Expect::One(Refusal::Missing));
+    }
+
+    /// Leaves nothing of a user's challenges of that kind but that they were there.
+    pub fn spend_challenges(&mut self, user: UserId, kind: ChallengeKind) {
+        self.lock(user);
+        let params = params![user.0, kind.as_str()];
+        self.step(SPEND_KIND, params, Expect::Any);
     }
 
     /// Removes a user's challenges of that kind.
