@@ -274,7 +274,7 @@ fn empty(id: ChallengeId, user: UserId, level: EmailLevel, now: Time) -> NewChal
 fn sent(expires_ms: i64, resend_ms: i64) -> EmailCodeSent {
     let seconds = |ms: i64| (ms.max(0) + 999) / 1000;
     EmailCodeSent {
-        message: "OTP sent to the email address",
+        message: "If the address can receive codes, one is on its way or has just arrived",
         expires_in: seconds(expires_ms),
         resend_after: seconds(resend_ms),
     }

@@ -30,7 +30,7 @@ async fn a_mailed_code_logs_in_once(engine: Engine) {
     let server = Server::start(engine).await;
     let answer = server.request_code(DAVE).await;
     let told = json!({
-        "message": "OTP sent to the email address",
+        "message": "If the address can receive codes, one is on its way or has just arrived",
         "expires_in": 300,
         "resend_after": 30,
     });
