@@ -59,8 +59,13 @@ pub struct RecoveryVerified {
 pub enum RecoveryStanding {
     /// It was right, and one use of it is spent.
     Verified {
-        /// Recovery codes that are left, or uses of the pass.
+        /// What it was: `recovery` or `pass`.
+        method: &'static str,
+        /// Recovery codes that are left, whichever it was.
         remaining: u32,
+        /// Uses of the pass that are left; of a recovery code there are none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        uses_left: Option<u32>,
     },
     /// It was wrong, or is used up.
     Rejected,
@@ -169,7 +174,9 @@ impl App {
 fn standing(answer: &Answer) -> Result<RecoveryStanding, Error> {
     match answer.verdict {
         Verdict::Proven(proof) => Ok(RecoveryStanding::Verified {
+            method: proof.method.as_str(),
             remaining: proof.left.unwrap_or(0),
+            uses_left: proof.uses_left,
         }),
         Verdict::Rejected => Ok(RecoveryStanding::Rejected),
         Verdict::Locked => Err(locked(answer)),
@@ -192,8 +199,15 @@ mod tests {
             };
             assert_eq!(serde_json::to_string(&answer).unwrap(), expected);
         }
-        let verified = RecoveryStanding::Verified { remaining: 9 };
-        check(verified, false, r#"{"status":"verified","remaining":9}"#);
+        let verified = |method, uses_left| RecoveryStanding::Verified {
+            method,
+            remaining: 9,
+            uses_left,
+        };
+        let text = r#"{"status":"verified","method":"recovery","remaining":9}"#;
+        check(verified("recovery", None), false, text);
+        let text = r#"{"status":"verified","method":"pass","remaining":9,"uses_left":0}"#;
+        check(verified("pass", Some(0)), false, text);
         let text = r#"{"status":"rejected","replayed":true}"#;
         check(RecoveryStanding::Rejected, true, text);
     }

@@ -211,8 +211,10 @@ pub struct Proof {
     pub method: Method,
     /// The authenticator that the code was of.
     pub device: Option<i64>,
-    /// Recovery codes or uses of the pass that are left.
+    /// Recovery codes that are left, when it was one of them or a pass.
     pub left: Option<u32>,
+    /// Uses of the pass that are left.
+    pub uses_left: Option<u32>,
     /// Milliseconds since the code was issued or sent.
     pub delay_ms: Option<i64>,
     /// As in [`Verdict::Accepted`].
@@ -225,6 +227,7 @@ impl Proof {
             method,
             device: None,
             left: None,
+            uses_left: None,
             delay_ms: None,
             skew: 0,
         }

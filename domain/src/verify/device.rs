@@ -146,13 +146,13 @@ impl Bench<'_> {
 
     fn accept(&mut self, step: i64) -> Ruling {
         let skew = self.judged.spend(step, self.now);
+        self.judged.count_use(self.now);
         if matches!(self.judged.device.state, State::Pending(_)) {
             // A first right code proves the enrolment, not the person: whoever holds a
             // pending key must not be able to clear the count of guesses at a live one.
             self.judged.device.state = State::Active;
             self.judged.state_changed = true;
         } else {
-            self.judged.count_use(self.now);
             *self.guard_changed |= self.guard.succeed();
         }
         Ruling::plain(Verdict::Accepted { skew })

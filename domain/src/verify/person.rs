@@ -173,10 +173,14 @@ impl<S: Secrets> Bench<'_, S> {
             }
         }
         self.user.recovery[found?].used = true;
-        let left = self.user.recovery.iter().filter(|code| !code.used).count();
         let mut proof = Proof::by(Method::Recovery);
-        proof.left = Some(u32::try_from(left).unwrap_or(u32::MAX));
+        proof.left = Some(self.recovery_codes_left());
         Some(proof)
+    }
+
+    fn recovery_codes_left(&self) -> u32 {
+        let left = self.user.recovery.iter().filter(|code| !code.used).count();
+        u32::try_from(left).unwrap_or(u32::MAX)
     }
 
     fn pass(&mut self, hash: &[u8; 32]) -> Option<Proof> {
@@ -190,7 +194,8 @@ impl<S: Secrets> Bench<'_, S> {
         pass.challenge.uses_left -= 1;
         pass.changed = true;
         let mut proof = Proof::by(Method::Pass);
-        proof.left = Some(pass.challenge.uses_left);
+        proof.uses_left = Some(pass.challenge.uses_left);
+        proof.left = Some(self.recovery_codes_left());
         Some(proof)
     }
 

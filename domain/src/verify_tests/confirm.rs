@@ -25,8 +25,8 @@ fn the_first_right_code_puts_a_device_in_force_and_is_spent() {
         assert_eq!(case.device(0).state, State::Active);
         assert!(case.user.devices[0].state_changed && case.user.devices[0].hot_changed);
         assert_eq!(case.hot(0).next, case.step() + offset + 1);
-        // It proved an enrolment; it was no use of the factor.
-        assert_eq!((case.hot(0).used, case.hot(0).last_used), (0, None));
+        let hot = case.hot(0);
+        assert_eq!((hot.used, hot.last_used), (1, Some(case.now)));
         assert_eq!(case.verify_at(0, offset), Verdict::Rejected);
         case.pass(2 * PERIOD);
         assert!(accepted(&case.verify_at(0, 0)));

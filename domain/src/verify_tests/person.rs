@@ -192,7 +192,8 @@ fn a_pass_has_its_uses_and_its_end() {
         let Verdict::Proven(proof) = case.ask_person(ask).verdict else {
             panic!("accepted");
         };
-        assert_eq!((proof.method, proof.left), (Method::Pass, Some(left)));
+        assert_eq!((proof.method, proof.uses_left), (Method::Pass, Some(left)));
+        assert_eq!(proof.left, Some(3), "its uses are no recovery codes");
     }
     assert_eq!(case.ask_person(ask).verdict, Verdict::Rejected);
     let mut case = house();

@@ -59,7 +59,6 @@ async fn a_right_code_puts_it_in_force(engine: Engine) {
         insta::assert_json_snapshot!(shown(answer.json(200)), @r#"
         {
           "data": {
-            "assertion": null,
             "attempts_remaining": 5,
             "reason": null,
             "retry_after": null,
@@ -75,7 +74,10 @@ async fn a_right_code_puts_it_in_force(engine: Engine) {
         (&seen["status"], &seen["is_active"]),
         (&json!("active"), &json!(true))
     );
-    assert_eq!(seen["usage_count"], 0, "a confirmation is no verification");
+    assert_eq!(seen["usage_count"], 1, "the confirming code was accepted");
+    assert_ne!(seen["last_used"], Value::Null);
+    let user = server.get("/api/v1/users/alice/2fa").await.json(200);
+    assert_eq!(user["last_verified_at"], seen["last_used"]);
     assert!(
         !server.accepts(&device, &device.at(0)).await,
         "the code is spent"

@@ -86,10 +86,14 @@ impl Shape for RecoveryVerified {
 
     fn members() -> Vec<Member> {
         let about = "`verified`: the code was right, and one use of it is spent.";
-        let left = "With `verified`: recovery codes that are left, or uses of the pass.";
+        let method = "With `verified`: what it was.";
+        let left = "With `verified`: recovery codes that are left, also when it was a pass.";
+        let uses = "With `verified` and a pass: uses of it that are left.";
         vec![
             member("status", words(["verified", "rejected"]), about),
+            maybe("method", words(["recovery", "pass"]), method),
             maybe("remaining", integer(), left),
+            maybe("uses_left", integer(), uses),
             assertion(),
             replayed(),
         ]

@@ -48,6 +48,30 @@ impl From<Verification> for Verified {
     }
 }
 
+/// The answer to a first code. No assertion can be asked for: the code proves that
+/// somebody has the key, and is no second factor of a login.
+#[derive(Serialize)]
+pub(crate) struct Confirmed {
+    valid: bool,
+    reason: Option<&'static str>,
+    retry_after: Option<i64>,
+    attempts_remaining: u32,
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    replayed: bool,
+}
+
+impl From<Verification> for Confirmed {
+    fn from(found: Verification) -> Self {
+        Self {
+            valid: found.valid,
+            reason: found.reason,
+            retry_after: found.retry_after,
+            attempts_remaining: found.attempts_remaining,
+            replayed: found.replayed,
+        }
+    }
+}
+
 pub(crate) async fn verify(
     call: Allowed<InBatch<OtpVerify>>,
     presented: Presented,
@@ -71,7 +95,7 @@ pub(crate) struct FirstCode(DeviceName, Typed);
 pub(crate) async fn confirm(
     call: Allowed<InBatch<DevicesWrite>>,
     FirstCode(device, code): FirstCode,
-) -> Outcome<Done<Verified>> {
+) -> Outcome<Done<Confirmed>> {
     let found = call.app().confirm(&call.context, device, code).await?;
     let message = match found.valid {
         true => "Device confirmed successfully",
@@ -192,16 +216,22 @@ impl Shape for Verified {
     const NAME: &'static str = "Verification";
 
     fn members() -> Vec<Member> {
+        let mut members = Confirmed::members();
+        let about = "The signed assertion, when asked for and the code was right.";
+        members.push(member("assertion", nullable(text()), about));
+        members
+    }
+}
+
+impl Shape for Confirmed {
+    const NAME: &'static str = "Confirmation";
+
+    fn members() -> Vec<Member> {
         let mut members = judgement();
         let left = "Guesses that may still fail before the next lock.";
         members.extend([
             member("valid", flag(), "The code was right, and is spent now."),
             member("attempts_remaining", integer(), left),
-            member(
-                "assertion",
-                nullable(text()),
-                "The signed assertion, when asked for.",
-            ),
         ]);
         members
     }
