@@ -113,30 +113,73 @@ fn part(kind: ContentType, body: String) -> SinglePart {
 
 fn text(parts: &CodeLetter<'_>) -> String {
     let CodeLetter { issuer, code, .. } = parts;
-    let validity = validity(parts.lifetime);
+    let Times { asked, end, life } = Times::of(parts);
     format!(
         "Your one-time code for {issuer} is:\r\n\r\n{code}\r\n\r\n\
-         It is valid for {validity} and can be used once.\r\n\r\n\
-         If you did not ask for it, ignore this mail. Give the code to nobody.\r\n"
+         It is valid until {end} ({life} after it was requested) and can be used once.\r\n\r\n\
+         Do not share this code: {NOBODY}\r\n\r\n\
+         Requested at {asked}. If that was not you, ignore this mail.\r\n"
     )
 }
 
 fn html(parts: &CodeLetter<'_>) -> String {
     let issuer = escaped(parts.issuer);
     let code = escaped(parts.code);
-    let validity = validity(parts.lifetime);
+    let Times { asked, end, life } = Times::of(parts);
     format!(
         "<!DOCTYPE html>\r\n\
          <html lang=\"en\">\r\n\
-         <head><meta charset=\"utf-8\"><title>One-time code</title></head>\r\n\
-         <body>\r\n\
-         <p>Your one-time code for {issuer} is:</p>\r\n\
-         <p style=\"font-size: 200%\"><strong>{code}</strong></p>\r\n\
-         <p>It is valid for {validity} and can be used once.</p>\r\n\
-         <p>If you did not ask for it, ignore this mail. Give the code to nobody.</p>\r\n\
+         <head><meta charset=\"utf-8\"><meta name=\"color-scheme\" content=\"light dark\">\
+         <meta name=\"viewport\" content=\"width=device-width\"><title>One-time code</title></head>\r\n\
+         <body style=\"{BODY}\">\r\n\
+         <div style=\"{FRAME}\">\r\n\
+         <p style=\"margin: 0\">Your one-time code for {issuer} is:</p>\r\n\
+         <p style=\"{CODE}\"><strong>{code}</strong></p>\r\n\
+         <p>It is valid until <strong>{end}</strong> ({life} after it was requested) \
+         and can be used once.</p>\r\n\
+         <p><strong>Do not share this code:</strong> {NOBODY}</p>\r\n\
+         <p style=\"{SMALL}\">Requested at {asked}. If that was not you, ignore this mail.</p>\r\n\
+         </div>\r\n\
          </body>\r\n\
          </html>\r\n"
     )
+}
+
+/// Why the code is for one place only, after the warning.
+const NOBODY: &str = "nobody has a good reason to ask for it.";
+
+// No colour of text or ground, but a frame that is seen on both: each reader's own
+// theme, dark or light, stays readable.
+const BODY: &str = "margin: 0; padding: 24px 12px; font-family: system-ui, -apple-system, 'Segoe UI', Roboto, Helvetica, Arial, sans-serif; font-size: 16px; line-height: 1.5";
+const FRAME: &str =
+    "max-width: 480px; margin: 0 auto; padding: 24px; border: 1px solid gray; border-radius: 8px";
+const CODE: &str = "margin: 16px 0; padding: 12px 0; border: 1px dashed gray; border-radius: 8px; text-align: center; font-family: ui-monospace, Menlo, Consolas, monospace; font-size: 32px; letter-spacing: 4px";
+const SMALL: &str = "margin: 24px 0 0; padding: 12px 0 0; border-top: 1px solid gray; font-size: 14px; opacity: 0.8";
+
+/// When the code lives, in words that stay true however late the mail arrives.
+struct Times {
+    asked: String,
+    end: String,
+    life: String,
+}
+
+impl Times {
+    fn of(parts: &CodeLetter<'_>) -> Self {
+        let lifetime = i64::try_from(parts.lifetime.as_secs()).unwrap_or(i64::MAX);
+        Self {
+            asked: moment(parts.now),
+            end: moment(parts.now.plus_seconds(lifetime)),
+            life: validity(parts.lifetime),
+        }
+    }
+}
+
+/// `2026-11-21 02:53:57 UTC`.
+fn moment(time: Time) -> String {
+    let text = time.to_rfc3339();
+    let (day, rest) = text.split_once('T').unwrap_or((&text, ""));
+    let clock = rest.split(['.', 'Z']).next().unwrap_or_default();
+    format!("{day} {clock} UTC")
 }
 
 /// A length of time in words: whole minutes, else seconds.
