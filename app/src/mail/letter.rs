@@ -116,7 +116,8 @@ fn text(parts: &CodeLetter<'_>) -> String {
     let Times { asked, end, life } = Times::of(parts);
     format!(
         "Your one-time code for {issuer} is:\r\n\r\n{code}\r\n\r\n\
-         It is valid until {end} ({life} after it was requested) and can be used once.\r\n\r\n\
+         Valid until {end}, {life} after it was requested.\r\n\
+         It can be used once.\r\n\r\n\
          Do not share this code: {NOBODY}\r\n\r\n\
          Requested at {asked}. If that was not you, ignore this mail.\r\n"
     )
@@ -135,8 +136,8 @@ fn html(parts: &CodeLetter<'_>) -> String {
          <div style=\"{FRAME}\">\r\n\
          <p style=\"margin: 0\">Your one-time code for {issuer} is:</p>\r\n\
          <p style=\"{CODE}\"><strong>{code}</strong></p>\r\n\
-         <p>It is valid until <strong>{end}</strong> ({life} after it was requested) \
-         and can be used once.</p>\r\n\
+         <p>Valid until <strong>{end}</strong>, {life} after it was requested. \
+         It can be used once.</p>\r\n\
          <p><strong>Do not share this code:</strong> {NOBODY}</p>\r\n\
          <p style=\"{SMALL}\">Requested at {asked}. If that was not you, ignore this mail.</p>\r\n\
          </div>\r\n\

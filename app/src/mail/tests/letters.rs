@@ -43,7 +43,8 @@ async fn a_letter_says_the_same_in_text_and_in_html() {
     assert_eq!(
         text.trim_end(),
         "Your one-time code for Example Ltd is:\n\n048213\n\n\
-         It is valid until 2026-11-21 02:58:57 UTC (5 minutes after it was requested) and can be used once.\n\n\
+         Valid until 2026-11-21 02:58:57 UTC, 5 minutes after it was requested.\n\
+         It can be used once.\n\n\
          Do not share this code: nobody has a good reason to ask for it.\n\n\
          Requested at 2026-11-21 02:53:57 UTC. If that was not you, ignore this mail."
     );
@@ -51,7 +52,7 @@ async fn a_letter_says_the_same_in_text_and_in_html() {
     assert_eq!(kind, "text/html");
     assert!(html.contains("<strong>048213</strong>"), "{html}");
     for told in [
-        "<strong>2026-11-21 02:58:57 UTC</strong> (5 minutes after it was requested)",
+        "<strong>2026-11-21 02:58:57 UTC</strong>, 5 minutes after it was requested.",
         "Do not share this code",
         "Requested at 2026-11-21 02:53:57 UTC.",
         "content=\"light dark\"",
@@ -149,7 +150,7 @@ async fn how_long_a_code_is_valid_in_words() {
         };
         let letter = Letter::with_code(&parts).unwrap_or_else(|error| panic!("{error}"));
         let mail = read(&letter).await;
-        let sentence = format!(" ({words} after it was requested) and can be used once.");
+        let sentence = format!(", {words} after it was requested.");
         assert!(mail.part(0).1.contains(&sentence), "{sentence}");
         assert!(mail.part(1).1.contains(&sentence), "{sentence}");
     }
