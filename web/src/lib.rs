@@ -19,6 +19,7 @@ mod api;
 mod body;
 mod docs;
 mod endpoint;
+mod examples;
 mod front;
 mod input;
 mod openapi;
@@ -28,6 +29,7 @@ mod refusal;
 mod request_id;
 mod routes;
 mod schema;
+mod security;
 mod table;
 pub mod transport;
 

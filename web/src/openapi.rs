@@ -5,29 +5,31 @@ use std::collections::{BTreeMap, BTreeSet};
 use axum::http::{Method, StatusCode};
 use utoipa::openapi::path::{OperationBuilder, Parameter, ParameterBuilder, ParameterIn};
 use utoipa::openapi::request_body::RequestBodyBuilder;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
+use utoipa::openapi::tag::TagBuilder;
 use utoipa::openapi::{
-    Components, Content, Header, HeaderBuilder, HttpMethod, InfoBuilder, LicenseBuilder, OpenApi,
-    OpenApiBuilder, Paths, Ref, Required, Response, ResponseBuilder, Schema,
+    Components, Content, ContentBuilder, Header, HeaderBuilder, HttpMethod, InfoBuilder,
+    LicenseBuilder, OpenApi, OpenApiBuilder, Paths, Ref, Required, Response, ResponseBuilder,
+    Schema,
 };
 
 use crate::allowed::IDEMPOTENCY_KEY_PATTERN;
+use crate::answer::JSON;
+use crate::examples;
 use crate::input::{Place, Wanted};
 use crate::problem::Problem;
 use crate::refusal::{PROBLEM_JSON, Refusal};
-use crate::schema::{self, Member, Shape, object};
+use crate::schema::{self, Member, Shape, object, there};
+use crate::security;
 use crate::table::Operation;
 
-const BEARER: &str = "bearer";
+const FORM: &str = "application/x-www-form-urlencoded";
 
 const ABOUT: &str = "One-time passwords for services: devices, codes, users. Errors are `application/problem+json` documents (RFC 9457); programs go by `code`.";
 
-const ABOUT_BEARER: &str = "An API key, `otpd_<id>_<secret>`, or a JWT (HS256) of another service, where they are accepted. Each call names the scope that it must have; `admin` is all of them.";
-
-/// The document of these operations.
-pub(crate) fn of(operations: Vec<Operation>) -> OpenApi {
+/// The document of these operations, under these headings.
+pub(crate) fn of(operations: Vec<Operation>, tags: &[(&'static str, &'static str)]) -> OpenApi {
     let mut components = Components::new();
-    components.add_security_scheme(BEARER, SecurityScheme::Http(bearer()));
+    security::schemes(&mut components);
     let problem = object(Refusal::members());
     components
         .schemas
@@ -53,6 +55,10 @@ pub(crate) fn of(operations: Vec<Operation>) -> OpenApi {
         };
         paths.add_path_operation(operation.path, vec![method], described(&operation));
     }
+    let tag = |(name, about): &(&str, &str)| {
+        let tag = TagBuilder::new().name(*name).description(Some(*about));
+        tag.build()
+    };
     let license = LicenseBuilder::new()
         .name("MIT")
         .identifier(Some("MIT"))
@@ -65,15 +71,9 @@ pub(crate) fn of(operations: Vec<Operation>) -> OpenApi {
         .build();
     OpenApiBuilder::new()
         .info(info)
+        .tags(Some(tags.iter().map(tag)))
         .paths(paths)
         .components(Some(components))
-        .build()
-}
-
-fn bearer() -> utoipa::openapi::security::Http {
-    HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some(ABOUT_BEARER))
         .build()
 }
 
@@ -90,8 +90,7 @@ fn described(operation: &Operation) -> utoipa::openapi::path::Operation {
     if repeatable(operation) {
         builder = builder.parameter(idempotency_key());
     }
-    if let Some(scope) = operation.scope {
-        let requirement = SecurityRequirement::new(BEARER, [scope.as_str()]);
+    for requirement in security::requirements(operation) {
         builder = builder.security(requirement);
     }
     builder = builder.request_body(body(operation));
@@ -153,19 +152,33 @@ fn idempotency_key() -> Parameter {
 }
 
 fn body(operation: &Operation) -> Option<utoipa::openapi::request_body::RequestBody> {
-    let member = |wanted: &Wanted| Member {
-        name: wanted.name,
-        schema: wanted.schema.clone().into(),
-        required: wanted.required,
+    let member = |wanted: &Wanted| {
+        let schema = wanted.schema.clone();
+        Member {
+            name: wanted.name,
+            // A form has no `null`.
+            schema: if operation.form {
+                there(schema)
+            } else {
+                schema
+            }
+            .into(),
+            required: wanted.required,
+        }
     };
     let members: Vec<Member> = operation.input.at(Place::Body).map(member).collect();
     if members.is_empty() {
         return None;
     }
-    let content = Content::new(Some(object(members)));
+    let example = examples::of(operation).and_then(|it| it.request.clone());
+    let content = ContentBuilder::new()
+        .schema(Some(object(members)))
+        .example(example)
+        .build();
+    let media_type = if operation.form { FORM } else { JSON };
     Some(
         RequestBodyBuilder::new()
-            .content("application/json", content)
+            .content(media_type, content)
             .required(Some(if operation.input.needs_body() {
                 Required::True
             } else {
@@ -176,7 +189,11 @@ fn body(operation: &Operation) -> Option<utoipa::openapi::request_body::RequestB
 }
 
 fn success(operation: &Operation, status: StatusCode) -> Response {
-    let content = Content::new(Some(operation.schema.clone()));
+    let example = examples::of(operation).and_then(|it| it.answer.clone());
+    let content = ContentBuilder::new()
+        .schema(Some(operation.schema.clone()))
+        .example(example)
+        .build();
     let mut builder = ResponseBuilder::new()
         .description(title(status))
         .content(operation.media_type, content.clone())

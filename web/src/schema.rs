@@ -182,6 +182,22 @@ pub(crate) fn nullable(schema: Schema) -> Schema {
     }
 }
 
+/// The same without `null`.
+pub(crate) fn there(schema: Schema) -> Schema {
+    match schema {
+        Schema::Object(mut object) => {
+            if let SchemaType::Array(types) = &mut object.schema_type {
+                types.retain(|one| *one != Type::Null);
+                if let [only] = types.as_slice() {
+                    object.schema_type = SchemaType::Type(only.clone());
+                }
+            }
+            Schema::Object(object)
+        }
+        other => other,
+    }
+}
+
 fn with_null(schema_type: SchemaType) -> SchemaType {
     match schema_type {
         SchemaType::Type(one) => SchemaType::Array(vec![one, Type::Null]),

@@ -29,6 +29,10 @@ pub(crate) struct Operation {
     /// Anybody may call, and may do something by it.
     pub(crate) public: bool,
     pub(crate) input: Description,
+    /// What a person shows of themselves outside the body.
+    pub(crate) proof: Option<Proof>,
+    /// The body is that of an HTML form, as a standard prescribes.
+    pub(crate) form: bool,
     pub(crate) statuses: &'static [StatusCode],
     pub(crate) media_type: &'static str,
     pub(crate) other_media_type: Option<&'static str>,
@@ -39,18 +43,42 @@ pub(crate) struct Operation {
     pub(crate) problems: &'static [Problem],
 }
 
+/// What a person shows of themselves outside the body.
+#[derive(Clone, Copy)]
+pub(crate) enum Proof {
+    /// An access token.
+    AccessToken,
+    /// The token of an enrolment.
+    EnrolmentToken,
+    /// The same, unless the password stands in the body.
+    EnrolmentTokenOrPassword,
+    /// The cookie of a login that waits, unless its token stands in the body.
+    LoginCookie,
+}
+
 /// The routes so far.
 #[derive(Default)]
 pub(crate) struct Table {
     pub(crate) router: Router<Arc<Front>>,
     pub(crate) operations: Vec<Operation>,
+    /// The headings with a sentence for each, in their order.
+    pub(crate) tags: Vec<(&'static str, &'static str)>,
     tag: &'static str,
 }
 
 impl Table {
     /// What follows belongs together under this heading.
-    pub(crate) fn tag(mut self, tag: &'static str) -> Self {
+    pub(crate) fn tag(mut self, tag: &'static str, about: &'static str) -> Self {
         self.tag = tag;
+        self.tags.push((tag, about));
+        self
+    }
+
+    /// The call before needs this, too.
+    pub(crate) fn with(mut self, proof: Proof) -> Self {
+        if let Some(last) = self.operations.last_mut() {
+            last.proof = Some(proof);
+        }
         self
     }
 
@@ -135,6 +163,7 @@ impl Table {
         self.router = routed(self.router, &method, path, facts, handler);
         self.operations.push(Operation {
             tag: self.tag,
+            form: I::FORM,
             ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
         });
         self
@@ -148,6 +177,7 @@ impl Table {
         path: &'static str,
         part: (&'static str, &'static str),
         handler: F,
+        summary: &'static str,
         problems: &'static [Problem],
     ) -> Self
     where
@@ -165,7 +195,6 @@ impl Table {
             spelled_out: Some(part),
         };
         self.router = routed(self.router, &method, path, facts, handler);
-        let summary = "The same for the one of this very name";
         self.operations.push(Operation {
             tag: self.tag,
             ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
@@ -228,6 +257,8 @@ fn operation<O: Output>(
         scope,
         public: false,
         input,
+        proof: None,
+        form: false,
         statuses: O::STATUSES,
         media_type: O::MEDIA_TYPE,
         other_media_type: O::OTHER_MEDIA_TYPE,

@@ -156,16 +156,17 @@ async fn assertions_are_asked_for_in_one_way(engine: Engine) {
     let server = Server::start(engine).await;
     let device = server.device("phone", "alice").await;
     let code = device.code(&server);
-    for wrong in [
-        json!("shop"),
-        json!({}),
-        json!({ "audience": "" }),
-        json!({ "audience": "a\nb" }),
-        json!({ "audience": "shop", "aud": "x" }),
+    for (wrong, pointer) in [
+        (json!("shop"), "/assertion"),
+        (json!({}), "/assertion/audience"),
+        (json!({ "audience": "" }), "/assertion/audience"),
+        (json!({ "audience": "a\nb" }), "/assertion/audience"),
+        (json!({ "audience": "a", "nonce": 7 }), "/assertion/nonce"),
+        (json!({ "audience": "shop", "aud": "x" }), "/assertion/aud"),
     ] {
         let body = json!({ "device_id": "phone", "otp": code, "assertion": wrong });
         let answer = server.post("/api/v1/otp/verify", body).await;
-        assert_eq!(answer.faults(), ["/assertion"], "{wrong}");
+        assert_eq!(answer.faults(), [pointer], "{wrong}");
     }
     assert!(server.accepts(&device, &code).await, "nothing was spent");
 }

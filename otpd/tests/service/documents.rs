@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
+use crate::answer::text;
 use crate::database::Engine;
+use crate::described::fits_schema;
 use crate::harness::Server;
 use crate::on_both_engines;
 
@@ -150,4 +152,66 @@ async fn every_operation_of_the_document_has_its_words() {
         }
     }
     assert_ne!(document["components"]["securitySchemes"], Value::Null);
+}
+
+#[tokio::test]
+async fn every_call_has_an_example_that_fits() {
+    let document = serde_json::to_value(web::openapi()).unwrap();
+    for (path, operations) in document["paths"].as_object().unwrap() {
+        for (method, operation) in operations.as_object().unwrap() {
+            let place = format!("{method} {path}");
+            let answers = operation["responses"].as_object().unwrap().iter();
+            let answers = answers.filter(|(status, _)| status.starts_with('2'));
+            let answers = answers.map(|(_, answer)| &answer["content"]);
+            let request = &operation["requestBody"]["content"];
+            for content in answers.chain([request]) {
+                for (media_type, told) in content.as_object().into_iter().flatten() {
+                    let has_members = media_type.starts_with("application/")
+                        && !media_type.starts_with("application/openmetrics");
+                    if !has_members {
+                        continue;
+                    }
+                    let example = &told["example"];
+                    assert!(!example.is_null(), "{place}: no example of {media_type}");
+                    if let Err(fault) = fits_schema(&told["schema"], example) {
+                        panic!("{place}{fault}\n{example:#}");
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_headings_stand_in_the_order_of_the_contract_with_a_sentence_each() {
+    let document = serde_json::to_value(web::openapi()).unwrap();
+    let tags = document["tags"].as_array().unwrap();
+    let names: Vec<&str> = tags.iter().map(|tag| text(tag, "name")).collect();
+    let expected = [
+        "Devices",
+        "Codes",
+        "A user's own OTP",
+        "Codes for sister services",
+        "Users",
+        "Accounts",
+        "Email codes",
+        "Sessions",
+        "Operation",
+        "Service",
+    ];
+    assert_eq!(names, expected);
+    for tag in tags {
+        assert!(text(tag, "description").ends_with('.'), "{tag}");
+    }
+    let mut used = Vec::new();
+    for operations in document["paths"].as_object().unwrap().values() {
+        for operation in operations.as_object().unwrap().values() {
+            used.push(operation["tags"][0].as_str().unwrap().to_owned());
+        }
+    }
+    used.sort();
+    used.dedup();
+    let mut names = names;
+    names.sort_unstable();
+    assert_eq!(used, names);
 }

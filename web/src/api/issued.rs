@@ -6,7 +6,7 @@ use domain::UserName;
 use crate::allowed::{Allowed, CodesIssue, InBatch, OtpVerify};
 use crate::answer::{Fixed, Outcome};
 use crate::api::user_otp::{assertion, replayed};
-use crate::input::{ASSERTION, CODE_6, Fields, Input, USER_NAME};
+use crate::input::{CODE_6, Fields, Input, USER_NAME, assertion as wanted_assertion};
 use crate::schema::{Member, Shape, constant, member, pattern, time};
 
 /// The user for whom a code is issued.
@@ -45,7 +45,7 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("username", &USER_NAME);
         let code = fields.required("otp_code", &CODE_6);
-        let wanted = fields.optional("assertion", &ASSERTION);
+        let wanted = wanted_assertion(fields);
         Some(Self(user?, code?, wanted))
     }
 }

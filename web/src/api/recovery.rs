@@ -5,7 +5,7 @@ use app::{RecoveryCodes, RecoveryVerified, SpokenText, Wanted};
 use crate::allowed::{Allowed, InBatch, OtpVerify, UsersWrite};
 use crate::answer::{Fixed, Made, Outcome};
 use crate::api::user_otp::{assertion, replayed};
-use crate::input::{ASSERTION, Field, Fields, Input, USER_ID, User, string};
+use crate::input::{Field, Fields, Input, USER_ID, User, assertion as wanted_assertion, string};
 use crate::schema::{Member, Shape, integer, list, maybe, member, text, text_of, words};
 
 /// Longer ones are refused: 16 characters, and what people put between them.
@@ -60,7 +60,7 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("user_id", &USER_ID);
         let code = fields.required("code", &CODE);
-        let wanted = fields.optional("assertion", &ASSERTION);
+        let wanted = wanted_assertion(fields);
         Some(Self(user?, code?, wanted))
     }
 }

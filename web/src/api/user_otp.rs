@@ -5,7 +5,7 @@ use app::{Code, OtpDeactivated, OtpEnabled, OtpVerified, Wanted};
 use crate::allowed::{Allowed, DevicesWrite, InBatch, OtpVerify};
 use crate::answer::{Fixed, Outcome};
 use crate::api::devices::user;
-use crate::input::{ASSERTION, CODE_6, Fields, Input, USER_ID, User};
+use crate::input::{CODE_6, Fields, Input, USER_ID, User, assertion as wanted_assertion};
 use crate::schema::{Member, Shape, constant, integer, maybe, member, nullable, text, time, words};
 
 /// The user whose OTP is enabled.
@@ -57,7 +57,7 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let user = fields.required("user_id", &USER_ID);
         let code = fields.required("otp_code", &CODE_6);
-        let wanted = fields.optional("assertion", &ASSERTION);
+        let wanted = wanted_assertion(fields);
         Some(Self(user?, code?, wanted))
     }
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::allowed::{Admin, Allowed, DevicesWrite, InBatch, OtpVerify};
 use crate::answer::{Done, Outcome};
-use crate::input::{ASSERTION, CODE, CODES, DEVICE_ID, Fields, Input};
+use crate::input::{CODE, CODES, DEVICE_ID, Fields, Input, assertion as wanted_assertion};
 use crate::schema::{
     Member, Shape, constant, flag, integer, maybe, member, nullable, text, time, words,
 };
@@ -141,7 +141,7 @@ impl Input for Presented {
     fn read(fields: &mut Fields<'_>) -> Option<Self> {
         let device = fields.required("device_id", &DEVICE_ID);
         let code = fields.required("otp", &CODE);
-        let wanted = fields.optional("assertion", &ASSERTION);
+        let wanted = wanted_assertion(fields);
         Some(Self {
             device: device?,
             code: code?,

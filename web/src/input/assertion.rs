@@ -4,13 +4,14 @@ use app::Wanted;
 use serde_json::{Map, Value};
 
 use super::field::{Field, line_of};
+use super::fields::{Fields, Place, pointer};
 use crate::schema::{Member, described, nullable, object, pattern};
 
 /// The longest audience and nonce, in characters.
 const LONGEST: usize = 256;
 
-/// `{"audience", "nonce"}`.
-pub(crate) const ASSERTION: Field<Wanted> = Field {
+/// `{"audience", "nonce"}`, to be read by [`assertion`].
+const ASSERTION: Field<Map<String, Value>> = Field {
     about: "Asks for a signed proof of a right code, which the service named as `audience` can check by itself; `nonce` is given back in it.",
     schema: || {
         let text = || pattern("^[^\\x00-\\x1f\\x7f-\\x9f]{1,256}$");
@@ -30,59 +31,109 @@ pub(crate) const ASSERTION: Field<Wanted> = Field {
             ),
         ])
     },
-    parse,
+    parse: |value| {
+        let members = value.as_object().cloned();
+        members.ok_or_else(|| "Must be an object with an audience.".into())
+    },
 };
 
-fn parse(value: &Value) -> Result<Wanted, String> {
-    let members = value.as_object();
-    let members = members.ok_or("Must be an object with an audience.")?;
-    let known = |name: &String| ["audience", "nonce"].contains(&name.as_str());
-    if !members.keys().all(known) {
-        return Err("May have the members audience and nonce only.".into());
+/// The member `assertion`; `None` when it is missing, and after a fault.
+pub(crate) fn assertion(fields: &mut Fields<'_>) -> Option<Wanted> {
+    let mut members = fields.optional("assertion", &ASSERTION)?;
+    members.retain(|_, value| !value.is_null());
+    if !members.contains_key("audience") {
+        fields.fault("/assertion/audience", "Is required.");
     }
-    Ok(Wanted {
-        audience: text(members, "audience")?.ok_or("Must have an audience.")?,
-        nonce: text(members, "nonce")?,
+    let audience = text(fields, &mut members, "audience");
+    let nonce = text(fields, &mut members, "nonce");
+    for name in members.keys() {
+        let place = format!("/assertion{}", pointer(Place::Body, name));
+        fields.fault(place, "Is not a member of this object.");
+    }
+    Some(Wanted {
+        audience: audience?,
+        nonce,
     })
 }
 
-fn text(members: &Map<String, Value>, name: &str) -> Result<Option<String>, String> {
-    match members.get(name) {
-        None | Some(Value::Null) => Ok(None),
-        Some(value) => match line_of(value, LONGEST) {
-            Ok(text) => Ok(Some(text)),
-            Err(why) => Err(format!("The {name}: {why}")),
-        },
-    }
+fn text(fields: &mut Fields<'_>, members: &mut Map<String, Value>, name: &str) -> Option<String> {
+    let text = line_of(&members.remove(name)?, LONGEST);
+    text.map_err(|why| fields.fault(format!("/assertion/{name}"), why))
+        .ok()
 }
 
 #[cfg(test)]
 mod tests {
     use serde_json::json;
 
+    use super::super::{Given, Input};
     use super::*;
 
-    #[test]
-    fn an_audience_is_needed_and_nothing_else_is_known() {
-        fn check(value: Value, expected: Option<(&str, Option<&str>)>) {
-            let found = parse(&value).ok();
-            let found = found.as_ref();
-            let found = found.map(|w| (w.audience.as_str(), w.nonce.as_deref()));
-            assert_eq!(found, expected, "{value}");
+    struct Asked(Option<Wanted>);
+
+    impl Input for Asked {
+        fn read(fields: &mut Fields<'_>) -> Option<Self> {
+            Some(Self(assertion(fields)))
         }
-        check(json!({"audience": "shop"}), Some(("shop", None)));
+    }
+
+    /// What is read of a member `assertion`, or where its faults are.
+    fn read(value: &Value) -> Result<Option<Wanted>, Vec<String>> {
+        let body = json!({ "assertion": value }).to_string();
+        let given = Given {
+            body: body.as_bytes(),
+            ..Given::default()
+        };
+        let settings = super::super::fields::tests::settings();
+        let mut fields = Fields::of(given, false, &settings).ok().expect("an object");
+        let asked = Asked::read(&mut fields);
+        match fields.finish(asked) {
+            Ok(Asked(wanted)) => Ok(wanted),
+            Err(app::Error::Invalid(faults)) => {
+                Err(faults.into_iter().map(|it| it.pointer).collect())
+            }
+            Err(other) => panic!("{other}"),
+        }
+    }
+
+    #[test]
+    fn an_audience_is_needed_and_each_fault_is_told_where_it_is() {
+        fn check(value: Value, expected: Result<Option<(&str, Option<&str>)>, &[&str]>) {
+            let found = read(&value);
+            let found = found.as_ref().map(|wanted| {
+                let wanted = wanted.as_ref();
+                wanted.map(|w| (w.audience.as_str(), w.nonce.as_deref()))
+            });
+            let expected = expected.map_err(|it| it.iter().map(|it| (*it).to_owned()).collect());
+            let expected: Result<_, Vec<String>> = expected;
+            assert_eq!(found, expected.as_ref().copied(), "{value}");
+        }
+        check(Value::Null, Ok(None));
+        check(json!({"audience": "shop"}), Ok(Some(("shop", None))));
         check(
             json!({"audience": "shop", "nonce": "n"}),
-            Some(("shop", Some("n"))),
+            Ok(Some(("shop", Some("n")))),
         );
         check(
             json!({"audience": "shop", "nonce": null}),
-            Some(("shop", None)),
+            Ok(Some(("shop", None))),
         );
-        check(json!({"nonce": "n"}), None);
-        check(json!({"audience": ""}), None);
-        check(json!({"audience": ["shop"]}), None);
-        check(json!({"audience": "shop", "aud": "x"}), None);
-        check(json!("shop"), None);
+        check(json!({"nonce": "n"}), Err(&["/assertion/audience"]));
+        check(json!({"audience": null}), Err(&["/assertion/audience"]));
+        check(json!({"audience": ""}), Err(&["/assertion/audience"]));
+        check(json!({"audience": ["shop"]}), Err(&["/assertion/audience"]));
+        check(
+            json!({"audience": "shop", "nonce": 7}),
+            Err(&["/assertion/nonce"]),
+        );
+        check(
+            json!({"audience": "shop", "a/b": "x"}),
+            Err(&["/assertion/a~1b"]),
+        );
+        check(
+            json!({"nonce": "", "aud": 1}),
+            Err(&["/assertion/audience", "/assertion/nonce", "/assertion/aud"]),
+        );
+        check(json!("shop"), Err(&["/assertion"]));
     }
 }

@@ -303,7 +303,7 @@ fn report_repeated<T>(given: &mut Vec<(String, T)>, place: Place, faults: &mut V
 
 /// Where a name that the client made up stands; in the body a JSON pointer (RFC 6901).
 /// A long name is cut.
-fn pointer(place: Place, name: &str) -> String {
+pub(super) fn pointer(place: Place, name: &str) -> String {
     let name: String = name.chars().take(64).collect();
     match place {
         Place::Path => format!("{{{name}}}"),
@@ -314,4 +314,4 @@ fn pointer(place: Place, name: &str) -> String {
 
 #[cfg(test)]
 #[path = "fields_tests.rs"]
-mod tests;
+pub(super) mod tests;

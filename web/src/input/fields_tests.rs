@@ -23,7 +23,8 @@ impl Input for Sample {
     }
 }
 
-fn settings() -> Settings {
+/// Rules for those who read fields.
+pub(in crate::input) fn settings() -> Settings {
     use std::time::Duration;
     Settings {
         policies: domain::Policies::default(),

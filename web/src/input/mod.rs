@@ -10,7 +10,7 @@ mod fields;
 mod members;
 mod secret;
 
-pub(crate) use assertion::ASSERTION;
+pub(crate) use assertion::assertion;
 pub(crate) use field::{
     ABOUT_CURSOR, CODE, CODE_6, CODES, DEVICE_FILTER, DEVICE_ID, Field, LIMIT, TIME, USER_FILTER,
     USER_ID, USER_NAME, User, cursor, flag, line_of, string, whole_number, word_of,
