@@ -107,8 +107,10 @@ made.append(post("/otp/enable", {"user_id": "me"}))
 phone, other = [pyotp.parse_uri(one["provisioning_uri"]).now() for one in made]
 spoken = post("/api/v1/users/me/recovery-codes", {})["recovery_codes"]
 issued = post("/generate?username=me", {})["otp_code"]
-commands = snippets("sh")
+setup, *commands = snippets("sh")
 assert len(commands) == 4
+shown = subprocess.check_output(["sh", "-euc", setup + 'echo "$NONCE $CODE"'], text=True)
+assert re.fullmatch(r"[0-9a-f]{32} \d{6}\n", shown), shown
 
 
 def asked(command, code, nonce):
