@@ -166,7 +166,7 @@ impl App {
                 let mut batch = Batch::new();
                 batch.deactivate_device(found.device.id, found.device.user, now);
                 // Whoever holds the device may hold a session that it opened.
-                batch.end_sessions(found.device.user, None, now);
+                self.end_all_sessions(&mut batch, found.device.user, now);
                 batch.record(about(Action::DeviceDeactivated, &found, context));
                 let answer = deactivated(name, now);
                 if turn.commit(batch, now, &answer, Kept::Plain).await?.is_ok() {
@@ -192,7 +192,7 @@ impl App {
             let found = self.live_device(name, now).await?;
             let mut batch = Batch::new();
             batch.delete_device(found.device.id, found.device.user);
-            batch.end_sessions(found.device.user, None, now);
+            self.end_all_sessions(&mut batch, found.device.user, now);
             batch.record(about(Action::DeviceDeleted, &found, context));
             match self.store.commit(batch).await {
                 Ok(_) => {

@@ -179,6 +179,7 @@ impl App {
             if let Some(account) = &account {
                 batch.require_password(account.user, &account.password);
             }
+            batch.require_session(&session.id, session.user);
             self.drop_pending(&mut batch, session.user).await?;
             let whose = Enrolling {
                 user: session.user,
@@ -195,7 +196,9 @@ impl App {
                     return Err(Error::TooManyDevices);
                 }
                 Err(StoreError::Refused(
-                    store::Refusal::AccountChanged | store::Refusal::UserGone,
+                    store::Refusal::AccountChanged
+                    | store::Refusal::SessionOver
+                    | store::Refusal::UserGone,
                 )) => return Err(Error::Unauthenticated),
                 // Another enrolment came between: it gives way to this one.
                 Err(StoreError::Refused(_)) => {}
@@ -246,6 +249,7 @@ impl App {
         if !kept.stepped_up && self.has_factor(&owner).await? {
             return Err(Error::StepUpRequired);
         }
+        // What ends the session from here on takes the pending device away with it.
         if let Some(id) = &kept.session
             && !self.session_lives(id, now).await?
         {
@@ -359,6 +363,17 @@ impl App {
         Ok(devices.into_iter().find(|found| found.device.id == id))
     }
 
+    /// Ends all sessions of a user, with the logins and enrolments that they began.
+    pub(crate) fn end_all_sessions(&self, batch: &mut Batch, user: UserId, now: Time) {
+        batch.end_sessions(user, None, now);
+        batch.drop_enrolments(user, DOOR, &begun_by(""));
+    }
+
+    /// Takes away the enrolment that a session has begun.
+    pub(crate) fn end_enrolments_of(&self, batch: &mut Batch, user: UserId, session: &str) {
+        batch.drop_enrolments(user, DOOR, &begun_by(session));
+    }
+
     /// A factor's first right code ends the right to see its key: its enrolment is over.
     pub(crate) async fn end_enrolment(
         &self,
@@ -378,6 +393,15 @@ impl App {
             batch.spend_challenges(user, kind);
         }
         Ok(())
+    }
+}
+
+/// What the stored [`Kept`] of an enrolment is like that a session began: that one, or
+/// any for an empty text. One made at signup has none.
+fn begun_by(session: &str) -> String {
+    match session {
+        "" => r#"%"session":"%"#.to_owned(),
+        id => format!(r#"%"session":"{id}"%"#),
     }
 }
 

@@ -206,14 +206,14 @@ impl App {
         let amr = [kept.first.as_str(), proof.method.as_str()];
         let session = self.new_session(user, &amr, answer.at);
         let mut batch = Batch::new();
-        batch.open_session(&session);
+        batch.open_session(&session, login);
         if let Some(device) = proof.device {
             self.end_enrolment(&mut batch, user, DeviceId(device))
                 .await?;
         }
         match self.store.commit(batch).await {
             Ok(_) => self.access_token(&session, &step.name).await,
-            // The user has been erased in between.
+            // The factor, the sessions or the user have been ended in between.
             Err(StoreError::Refused(_)) => Err(Error::InvalidOtp),
             Err(error) => Err(error.into()),
         }

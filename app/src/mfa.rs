@@ -103,7 +103,7 @@ impl App {
         for kind in CLEARED {
             batch.clear_challenges(user, kind);
         }
-        batch.end_sessions(user, None, now);
+        self.end_all_sessions(&mut batch, user, now);
         let event = Event::new(Action::MfaDisabled, true, &context.origin())
             .about_user(user, name.canonical())
             .with(&json!({ "devices": gone.len() }));
@@ -140,6 +140,7 @@ impl App {
             batch.require_password(account.user, &account.password);
         }
         let user = session.user;
+        batch.require_session(&session.id, user);
         let codes = self.make_recovery_codes(&mut batch, user, None, now);
         let recovery_codes = codes.await?;
         let event = Event::new(Action::RecoveryCodesCreated, true, &context.origin())

@@ -173,7 +173,7 @@ impl App {
         for kind in ChallengeKind::ALL {
             batch.clear_challenges(user, kind);
         }
-        batch.end_sessions(user, None, now);
+        self.end_all_sessions(batch, user, now);
         if self.store.account(&root_name()?).await?.is_some() {
             batch.delete_account(user);
         }

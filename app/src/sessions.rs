@@ -3,7 +3,7 @@
 use domain::{Action, Event, Time, UserId, UserName};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
-use store::{Batch, NewSession, StoredSession};
+use store::{Batch, NewSession, StoreError, StoredSession};
 
 use crate::context::Context;
 use crate::limits::Source;
@@ -167,12 +167,17 @@ impl App {
         let session = self.session_of(source, bearer).await?;
         let now = self.store.now().await?;
         let mut batch = Batch::new();
-        batch.end_session(&session.id, now);
+        batch.end_session(&session.id, session.user, now);
+        self.end_enrolments_of(&mut batch, session.user, &session.id);
         let event = Event::new(Action::LoggedOut, true, &context.origin())
             .about_user(session.user, session.name.canonical());
         batch.record(event);
-        self.store.commit(batch).await?;
-        Ok(())
+        match self.store.commit(batch).await {
+            Ok(_) => Ok(()),
+            // Ended in between: of two logouts at once, one is told and recorded.
+            Err(StoreError::Refused(_)) => Err(Error::Unauthenticated),
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a service may know of a token (RFC 7662): its claims while its session

@@ -174,7 +174,7 @@ impl App {
                 let mut batch = Batch::new();
                 for found in made.iter().filter(|f| f.device.state == State::Active) {
                     batch.deactivate_device(found.device.id, id, now);
-                    batch.end_sessions(id, None, now);
+                    self.end_all_sessions(&mut batch, id, now);
                     batch.record(about(Action::DeviceDeactivated, found, context));
                 }
                 let status = "deactivated";

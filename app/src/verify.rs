@@ -71,13 +71,17 @@ impl App {
         code: Typed,
         wanted: Option<&Wanted>,
     ) -> Result<Verification, Error> {
-        let (subject, ask) = (Subject::Device(device.clone()), Ask::Verify(code));
+        let (subject, ask) = (Subject::Device(device), Ask::Verify(code));
         let answer = self.judged(context, subject, ask).await?;
         let mut found = verification(&answer, "/otp")?;
         if found.valid && wanted.is_some() {
-            // Removed in between: then there is nobody to vouch for any more.
-            if let Some(stored) = self.store.device(&device).await? {
-                let subject = &stored.device.owner;
+            // The one whose code was judged: the device's name may have passed to somebody
+            // else since. Erased in between, there is nobody to vouch for any more.
+            let owner = match answer.user {
+                Some(user) => self.store.user_name(user).await?,
+                None => None,
+            };
+            if let Some(subject) = &owner {
                 let decided = (&ask, &answer);
                 let assertion = self.assertion_of(context, wanted, subject, Method::Otp, decided);
                 found.assertion = assertion.await?;

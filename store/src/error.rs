@@ -63,6 +63,10 @@ pub enum Refusal {
     AccountChanged,
     /// The challenge was made, replaced or removed in the meantime.
     ChallengeChanged,
+    /// The login was ended in the meantime.
+    LoginOver,
+    /// The session was ended in the meantime.
+    SessionOver,
     /// The mail was taken or removed in the meantime.
     MailTaken,
     /// A signing key is not, or not any more, in the state that the change needs.

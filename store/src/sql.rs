@@ -13,8 +13,8 @@ pub(crate) use statements;
 /// Every statement that both engines share.
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     use crate::tables::{
-        accounts, audit, chains, challenges, checkpoints, counts, devices, idempotency, keys, meta,
-        outbox, people, recovery, sessions, signing, stats, users,
+        accounts, audit, chains, challenges, checkpoints, counts, devices, enrolments, idempotency,
+        keys, meta, outbox, people, recovery, sessions, signing, stats, users,
     };
     [
         accounts::ALL,
@@ -24,6 +24,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static str> {
         challenges::ALL,
         counts::ALL,
         devices::ALL,
+        enrolments::ALL,
         idempotency::ALL,
         keys::ALL,
         meta::ALL,

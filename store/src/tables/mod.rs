@@ -7,6 +7,7 @@ pub(crate) mod challenges;
 pub(crate) mod checkpoints;
 pub(crate) mod counts;
 pub(crate) mod devices;
+pub(crate) mod enrolments;
 pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod meta;

@@ -1,6 +1,6 @@
 //! Sessions behind access tokens.
 
-use domain::{Time, UserId};
+use domain::{ChallengeId, ChallengeKind, Time, UserId};
 
 use crate::Store;
 use crate::batch::{Batch, Expect};
@@ -14,8 +14,12 @@ statements! {
     OF_USER = "SELECT s.id, s.user_id, u.name, s.amr, s.auth_time, s.created_at, s.expires_at, s.ended_at
                FROM sessions s JOIN users u ON u.id = s.user_id WHERE s.user_id = $1
                ORDER BY s.created_at DESC, s.id";
-    OPEN = "INSERT INTO sessions (id, user_id, amr, auth_time, created_at, expires_at, ended_at)
-            VALUES ($1, $2, $3, $4, $5, $6, NULL) ON CONFLICT (id) DO NOTHING";
+    OPEN_AFTER_LOGIN = "INSERT INTO sessions (id, user_id, amr, auth_time, created_at, expires_at, ended_at)
+            SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS BIGINT),
+              CAST($5 AS BIGINT), CAST($6 AS BIGINT), NULL
+            WHERE EXISTS (SELECT 1 FROM challenges WHERE id = CAST($7 AS BIGINT)
+              AND user_id = CAST($2 AS BIGINT) AND kind = 'login')
+            ON CONFLICT (id) DO NOTHING";
     OPEN_WITHOUT_FACTOR = "INSERT INTO sessions (id, user_id, amr, auth_time, created_at, expires_at, ended_at)
             SELECT CAST($1 AS TEXT), CAST($2 AS BIGINT), CAST($3 AS TEXT), CAST($4 AS BIGINT),
               CAST($5 AS BIGINT), CAST($6 AS BIGINT), NULL
@@ -23,6 +27,8 @@ statements! {
               AND deactivated_at IS NULL AND pending_until IS NULL)
             ON CONFLICT (id) DO NOTHING";
     END = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
+    LIVES = "UPDATE sessions SET ended_at = NULL
+             WHERE id = $1 AND user_id = $2 AND ended_at IS NULL";
     END_ALL = "UPDATE sessions SET ended_at = $3
                WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
     SWEEP = "DELETE FROM sessions WHERE id IN
@@ -114,11 +120,16 @@ impl Store {
 }
 
 impl Batch {
-    /// Opens a session. The user has to exist before the batch: the guard is locked, so
-    /// that an erasure leaves no session behind.
-    pub fn open_session(&mut self, new: &NewSession) {
+    /// Opens the session of a login whose second factor was right. Refused with
+    /// [`Refusal::LoginOver`] when anything has ended the user's sessions since: that
+    /// takes away their logins too, under the guard's lock that this takes as well. So a
+    /// factor that was switched off between the verdict and this opens nothing.
+    pub fn open_session(&mut self, new: &NewSession, login: ChallengeId) {
         self.lock(new.user);
-        self.step(OPEN, new.params(), Expect::One(Refusal::Missing));
+        let mut params = new.params();
+        params.push(Value::Int(login.0));
+        let refusal = Refusal::LoginOver;
+        self.step(OPEN_AFTER_LOGIN, params, Expect::One(refusal));
     }
 
     /// Opens a session that no second factor was asked for; refused with
@@ -131,16 +142,27 @@ impl Batch {
         self.step(OPEN_WITHOUT_FACTOR, new.params(), Expect::One(refusal));
     }
 
-    /// Ends a session; one that has ended keeps its time.
-    pub fn end_session(&mut self, id: &str, at: Time) {
-        self.step(END, params![id, at], Expect::Any);
+    /// Goes on only when that session of the user has not been ended.
+    pub fn require_session(&mut self, id: &str, user: UserId) {
+        self.lock(user);
+        let refusal = Refusal::SessionOver;
+        self.step(LIVES, params![id, user.0], Expect::One(refusal));
     }
 
-    /// Ends all sessions of a user, or all but one.
+    /// Ends a session; refused with [`Refusal::SessionOver`] when it has been ended.
+    pub fn end_session(&mut self, id: &str, user: UserId, at: Time) {
+        self.lock(user);
+        let refusal = Refusal::SessionOver;
+        self.step(END, params![id, at], Expect::One(refusal));
+    }
+
+    /// Ends all sessions of a user, or all but one, and the logins out of which others
+    /// would come.
     pub fn end_sessions(&mut self, user: UserId, except: Option<&str>, at: Time) {
         self.lock(user);
         let params = params![user.0, except.unwrap_or_default(), at];
         self.step(END_ALL, params, Expect::Any);
+        self.clear_challenges(user, ChallengeKind::Login);
     }
 
     /// Removes some sessions whose time is over, ended or not.

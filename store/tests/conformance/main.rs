@@ -68,6 +68,7 @@ on_both_engines! {
     accounts::an_account_is_made_once_and_found,
     accounts::a_password_is_set_required_and_goes_with_its_account,
     sessions::a_session_is_opened_found_and_ended,
+    sessions::no_session_comes_of_a_login_that_was_ended,
     sessions::sessions_are_swept_when_their_time_is_over,
     sessions::no_session_without_a_factor_where_one_is_in_force,
     outbox::a_mail_is_posted_taken_once_and_removed,

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use domain::{State, Time, UserId};
-use store::{Batch, NewSession, Refusal, Store};
+use domain::{ChallengeId, ChallengeKind, State, Time, UserId};
+use store::{Batch, NewChallenge, NewSession, Refusal, Store};
 
 use crate::accounts::sign_up;
 use crate::enrolled::{Plan, enrol, enrol_as};
@@ -21,9 +21,37 @@ pub fn session(id: &str, user: UserId, now: Time) -> NewSession {
 }
 
 pub async fn open(store: &Store, new: &NewSession) {
+    let login = wait(store, new.user).await;
+    open_after(store, new, login).await.unwrap();
+}
+
+/// A login of that user waits for its second factor.
+async fn wait(store: &Store, user: UserId) -> ChallengeId {
+    let now = store.now().await.unwrap();
+    let id = ChallengeId(store.new_id().await.unwrap());
     let mut batch = Batch::new();
-    batch.open_session(new);
+    batch.make_challenge(&NewChallenge {
+        id,
+        user,
+        kind: ChallengeKind::Login,
+        hash: Some([7; 32]),
+        context: "{}".into(),
+        created_at: now,
+        expires_at: now.plus_seconds(300),
+        uses: 1,
+    });
     store.commit(batch).await.unwrap();
+    id
+}
+
+async fn open_after(
+    store: &Store,
+    new: &NewSession,
+    login: ChallengeId,
+) -> Result<Time, store::StoreError> {
+    let mut batch = Batch::new();
+    batch.open_session(new, login);
+    store.commit(batch).await
 }
 
 /// Which sessions of a user have not been ended, by id.
@@ -54,11 +82,14 @@ pub async fn a_session_is_opened_found_and_ended(world: World) {
     assert_eq!(found.ended_at, None);
     assert!(store.session("a4").await.unwrap().is_none());
 
-    for seconds in [1, 2] {
+    let end = async |seconds| {
         let mut batch = Batch::new();
-        batch.end_session("a1", now.plus_seconds(seconds));
-        store.commit(batch).await.unwrap();
-    }
+        batch.require_session("a1", alice);
+        batch.end_session("a1", alice, now.plus_seconds(seconds));
+        store.commit(batch).await
+    };
+    end(1).await.unwrap();
+    refused(end(2).await, Refusal::SessionOver);
     let found = store.session("a1").await.unwrap().unwrap();
     assert_eq!(found.ended_at, Some(now.plus_seconds(1)));
 
@@ -73,6 +104,27 @@ pub async fn a_session_is_opened_found_and_ended(world: World) {
     let found = store.session("a1").await.unwrap().unwrap();
     assert_eq!(found.ended_at, Some(now.plus_seconds(1)));
     assert_eq!(open_ones(&store, bob).await, ["b1"]);
+}
+
+/// What ends the sessions of a user ends the logins out of which others would come.
+pub async fn no_session_comes_of_a_login_that_was_ended(world: World) {
+    let store = world.store().await;
+    let now = store.now().await.unwrap();
+    let (alice, bob) = (sign_up(&store, "alice").await, sign_up(&store, "bob").await);
+    for (id, except) in [("a1", None), ("a2", Some("other"))] {
+        let (login, bobs) = (wait(&store, alice).await, wait(&store, bob).await);
+        let mut batch = Batch::new();
+        batch.end_sessions(alice, except, now);
+        store.commit(batch).await.unwrap();
+        let opened = open_after(&store, &session(id, alice, now), login).await;
+        refused(opened, Refusal::LoginOver);
+        assert!(store.session(id).await.unwrap().is_none());
+        // Another user's login opens nothing, and bob's lives.
+        let opened = open_after(&store, &session(id, alice, now), bobs).await;
+        refused(opened, Refusal::LoginOver);
+        let bobs_own = session(&format!("b-{id}"), bob, now);
+        open_after(&store, &bobs_own, bobs).await.unwrap();
+    }
 }
 
 pub async fn sessions_are_swept_when_their_time_is_over(world: World) {
