@@ -34,6 +34,7 @@ mod rotation;
 mod sessions;
 mod settings;
 mod signing;
+mod slowdown;
 mod stats;
 mod tokens;
 mod two_factor;
@@ -94,6 +95,7 @@ use metrics::Metrics;
 use passwords::Passwords;
 use refusals::Refusals;
 use signing::Signing;
+use slowdown::Slowdown;
 
 /// The application: one per process.
 pub struct App {
@@ -108,6 +110,7 @@ pub struct App {
     shared_secret: Option<SharedSecret>,
     running: Running,
     limits: Limits,
+    slowdown: Slowdown,
     passwords: Passwords,
     refusals: Refusals,
     metrics: Arc<Metrics>,
@@ -153,6 +156,7 @@ impl App {
     pub fn reading(settings: Settings, store: Store, room: Room, clock: Arc<dyn Clock>) -> Self {
         Self {
             limits: Limits::new(&settings),
+            slowdown: Slowdown::new(&settings.public),
             passwords: Passwords::new(&settings),
             settings,
             store,

@@ -47,6 +47,9 @@ pub(crate) struct Limits {
     signups: Option<RateCounters<Source>>,
     logins: Option<RateCounters<Source>>,
     second_steps: Option<RateCounters<Source>>,
+    /// Those of one network at one account.
+    network_logins: Option<RateCounters<(UserName, Source)>>,
+    /// Those of all networks.
     account_logins: Option<RateCounters<UserName>>,
     email_requests: Option<RateCounters<Source>>,
     email_logins: Option<RateCounters<Source>>,
@@ -64,6 +67,7 @@ impl Limits {
             signups: counters(public.signups_per_hour, HOUR_MS),
             logins: counters(public.logins_per_minute, MINUTE_MS),
             second_steps: counters(public.logins_per_minute, MINUTE_MS),
+            network_logins: counters(public.account_logins_per_minute, MINUTE_MS),
             account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
             email_requests: counters(public.email_requests_per_hour, HOUR_MS),
             email_logins: counters(public.logins_per_minute, MINUTE_MS),
@@ -128,17 +132,30 @@ impl App {
 
     /// Counts a password that is about to be checked, for its source and for the name
     /// that it came with, whether anybody has that name or not: what is answered at the
-    /// limit tells nothing. The account's own limit makes guessing slow from however
-    /// many addresses it comes; no number of wrong passwords locks an account for longer
-    /// than the next one is slowed down.
+    /// limit tells nothing. A network that comes to one account too often is sent away;
+    /// what is too much from all networks together is slowed down instead, so that
+    /// strangers make guessing slow for themselves and keep nobody out. No number of wrong
+    /// passwords locks an account.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
+    pub(crate) async fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
         self.admit_visit(self.limits.logins.as_ref(), source)?;
+        let now = self.clock.now();
+        let counters = self.limits.network_logins.as_ref();
+        let visit = counters.map(|counters| counters.charge(&(name.clone(), source), now, 1));
+        self.note_limit(visit, source)?;
         let counters = self.limits.account_logins.as_ref();
-        let decision = counters.map(|counters| counters.charge(name, self.clock.now(), 1));
-        self.note_limit(decision, source)
+        let decision = counters.map(|counters| counters.charge(name, now, 1));
+        if let Some(Decision::Limited { .. }) = decision
+            && !self.slowdown.wait(name).await
+        {
+            self.refusals.rate_limited(source.name());
+            self.metrics.rate_limited();
+            let retry_after = self.slowdown.retry_after();
+            return Err(Error::RateLimited { retry_after });
+        }
+        Ok(())
     }
 
     /// Counts a second factor of that source.

@@ -97,7 +97,7 @@ impl App {
         name: &UserName,
         password: Password,
     ) -> Result<StoredAccount, Error> {
-        self.admit_login(source, name)?;
+        self.admit_login(source, name).await?;
         let account = self.store.account(name).await?;
         let stored = account.as_ref().map(|account| account.password.clone());
         let compared = self.passwords.work(move |hasher| match stored {

@@ -68,8 +68,15 @@ pub struct PublicLimits {
     pub signups_per_hour: u32,
     /// Logins per network address.
     pub logins_per_minute: u32,
-    /// Logins per account: so many at once, then one at a time as the minute goes on.
+    /// Logins per account and network, and per account from all networks; more of the
+    /// latter are slowed down.
     pub account_logins_per_minute: u32,
+    /// How long a login that is slowed down waits.
+    pub slow_login: Duration,
+    /// Logins to one account that may wait so; more are refused.
+    pub slow_logins_per_account: usize,
+    /// The same for all accounts together.
+    pub slow_logins: usize,
     /// Requests for an emailed code per network address.
     pub email_requests_per_hour: u32,
     /// Mails per email address.
@@ -82,6 +89,9 @@ impl Default for PublicLimits {
             signups_per_hour: 60,
             logins_per_minute: 120,
             account_logins_per_minute: 20,
+            slow_login: Duration::from_millis(1500),
+            slow_logins_per_account: 4,
+            slow_logins: 512,
             email_requests_per_hour: 60,
             mails_per_hour: 5,
         }

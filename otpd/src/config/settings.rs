@@ -248,8 +248,14 @@ pub struct Limits {
     pub logins_per_minute: u32,
     /// Requests for an emailed code per network address and hour.
     pub email_requests_per_hour: u32,
-    /// Logins per account and minute.
+    /// Logins per account and minute, from one network and from all.
     pub account_logins_per_minute: u32,
+    /// How long each login beyond that waits.
+    pub slow_login: Duration,
+    /// Logins to one account that may wait so.
+    pub slow_logins_per_account: usize,
+    /// Logins that may wait so in all.
+    pub slow_logins: usize,
     /// Mails per email address and hour.
     pub mails_per_hour: u32,
     /// Failures per network address and minute.

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 
 use crate::account::PASSWORD;
+use crate::answer::Answer;
 use crate::call::together;
 use crate::database::Engine;
 use crate::harness::Server;
@@ -16,29 +17,20 @@ fn without_limits(rules: &mut app::Settings) {
 }
 
 #[tokio::test]
-async fn an_account_takes_twenty_logins_a_minute_whether_it_exists_or_not() {
+async fn a_network_tries_an_account_twenty_times_a_minute_whether_it_exists_or_not() {
     let server = Server::start(Engine::Sqlite).await;
     server.sign_up("alice", false).await;
     for name in ["alice", "nobody"] {
-        for round in 0..20 {
-            // From everywhere: it is the account that is slowed down.
-            let peer = format!("192.0.2.{round}");
-            let answer = server.login(name, "wrong").from(&peer).await;
+        for _ in 0..20 {
+            let answer = server.login(name, "wrong").await;
             answer.problem(401, "invalid_credentials");
         }
-        let limited = server
-            .login(&name.to_uppercase(), PASSWORD)
-            .from("192.0.2.99")
-            .await;
+        let limited = server.login(&name.to_uppercase(), PASSWORD).await;
         assert_eq!(limited.header("retry-after"), Some("3"), "{name}");
         limited.problem(429, "rate_limited");
     }
     server.sign_up("carol", false).await;
-    server
-        .login("carol", PASSWORD)
-        .from("192.0.2.99")
-        .await
-        .json(200);
+    server.login("carol", PASSWORD).await.json(200);
     server.advance(3);
     server.login("alice", PASSWORD).await.json(200);
     server
@@ -48,6 +40,77 @@ async fn an_account_takes_twenty_logins_a_minute_whether_it_exists_or_not() {
     server.advance(60);
     for _ in 0..20 {
         server.login("alice", PASSWORD).await.json(200);
+    }
+}
+
+/// How long a login took.
+async fn timed(call: crate::call::Call<'_>) -> (Answer, Duration) {
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the time of an answer is measured"
+    )]
+    let begun = Instant::now();
+    let answer = call.await;
+    (answer, begun.elapsed())
+}
+
+#[tokio::test]
+async fn strangers_slow_an_account_down_and_keep_nobody_out() {
+    const PAUSE: Duration = Duration::from_millis(400);
+    let server = Server::tuned(Engine::Sqlite, &[], |rules| {
+        rules.public.slow_login = PAUSE;
+    })
+    .await;
+    server.sign_up("alice", false).await;
+    for name in ["alice", "nobody"] {
+        for round in 0..20 {
+            // From two networks: none of them is at its limit.
+            let peer = format!("198.51.100.{}", round % 2);
+            let (answer, took) = timed(server.login(name, "wrong").from(&peer)).await;
+            answer.problem(401, "invalid_credentials");
+            assert!(took < PAUSE, "{name} {round} {took:?}");
+        }
+        let (answer, took) = timed(server.login(name, "wrong").from("198.51.100.1")).await;
+        answer.problem(401, "invalid_credentials");
+        assert!(took >= PAUSE, "{name} {took:?}");
+    }
+    // Their owner gets in, a little later.
+    let (answer, took) = timed(server.login("alice", PASSWORD)).await;
+    answer.json(200);
+    assert!(took >= PAUSE, "{took:?}");
+    server.sign_up("carol", false).await;
+    let (answer, took) = timed(server.login("carol", PASSWORD)).await;
+    answer.json(200);
+    assert!(took < PAUSE, "{took:?}");
+    server.advance(60);
+    let (answer, took) = timed(server.login("alice", PASSWORD)).await;
+    answer.json(200);
+    assert!(took < PAUSE, "{took:?}");
+}
+
+#[tokio::test]
+async fn only_so_many_logins_are_slowed_down_at_once() {
+    let server = Server::tuned(Engine::Sqlite, &[], |rules| {
+        rules.public.account_logins_per_minute = 1;
+        rules.public.slow_login = Duration::from_millis(400);
+        rules.public.slow_logins_per_account = 3;
+        rules.public.slow_logins = 4;
+    })
+    .await;
+    server.sign_up("alice", false).await;
+    for name in ["alice", "nobody"] {
+        let calls = (0..8).map(|peer| {
+            let call = server.login(name, "wrong");
+            call.from(&format!("198.51.100.{peer}"))
+        });
+        let answers = together(calls).await;
+        let judged = answers.iter().filter(|it| it.status == 401).count();
+        // One at once, and those that waited.
+        assert_eq!(judged, 4, "{name}");
+        for answer in answers.iter().filter(|it| it.status != 401) {
+            answer.problem(429, "rate_limited");
+            assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
+        }
     }
 }
 
