@@ -8,8 +8,9 @@ use domain::{
     UserName,
 };
 use otp::{Algorithm, Code, Secret, Totp, hotp};
-use serde::Serialize;
-use store::{Batch, NewChallenge, Refusal, StoreError};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use store::{Answer, Batch, NewChallenge, Refusal, StoreError};
 
 use crate::context::Context;
 use crate::devices::TRIES;
@@ -21,6 +22,9 @@ use crate::{App, Error};
 
 /// How long a code has to be over until the wrong ones that came for it are forgiven.
 const FORGET_MS: i64 = 3_600_000;
+const DAY_MS: i64 = 86_400_000;
+/// No user has that id.
+const NOBODY: UserId = UserId(0);
 /// 160 bits, the length of the hash (RFC 4226, section 4).
 const SECRET_BYTES: usize = 20;
 
@@ -41,6 +45,25 @@ struct Known {
     user: Option<UserId>,
     /// `None` when no code was sent for a long time.
     challenge: Option<Challenge>,
+    /// What is kept beside the challenge.
+    kept: Kept,
+}
+
+/// What is kept beside the challenge of an address.
+#[derive(Default, Serialize, Deserialize)]
+struct Kept {
+    /// Until when its mails are paid for, as the rate rule counts (Unix microseconds).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mails: Option<i64>,
+}
+
+/// A code about to be sent.
+struct Sending<'a> {
+    address: &'a EmailAddress,
+    known: &'a Known,
+    level: EmailLevel,
+    kept: Kept,
+    now: Time,
 }
 
 impl App {
@@ -69,9 +92,15 @@ impl App {
             if let Some(sent) = self.sent_lately(&known, now) {
                 return Ok(sent);
             }
-            self.admit_mail(source, &name)?;
-            if self.send_code(context, address, &known, level, now).await? {
-                self.count_mail(&name);
+            let mails = self.admit_mail(source, known.kept.mails, now)?;
+            let sending = Sending {
+                address,
+                known: &known,
+                level,
+                kept: Kept { mails },
+                now,
+            };
+            if self.send_code(context, &sending).await? {
                 self.mailroom.wake();
                 let resend = self.resend_ms();
                 return Ok(sent(i64::from(level.lifetime) * 1000, resend));
@@ -95,13 +124,10 @@ impl App {
     ) -> Result<FirstStep, Error> {
         self.admit_email_login(source)?;
         let name = address.user_name();
-        self.make_lockable(&name).await?;
-        let subject = Subject::User(name.clone());
-        let answer = self.submit(context, subject, Ask::Emailed(code)).await?;
+        let answer = self.judge_emailed(context, &name, code).await?;
         match answer.verdict {
             Verdict::Proven(_) => {}
-            // Unknown: erased in between.
-            Verdict::Rejected | Verdict::Unknown => return Err(Error::InvalidOtp),
+            Verdict::Rejected => return Err(Error::InvalidOtp),
             Verdict::Locked => return Err(locked(&answer)),
             _ => return Err(Error::broken("another verdict about an emailed code")),
         }
@@ -127,18 +153,50 @@ impl App {
         }
     }
 
+    /// The verdict about a code for an address. One that never asked for a code has none
+    /// that could be right: the first guess is recorded in one commit with what further
+    /// ones are counted at, so that such an address is locked like any other, in the same
+    /// time. A job removes it when it is of no use any more.
+    async fn judge_emailed(
+        &self,
+        context: &Context,
+        name: &UserName,
+        code: Code,
+    ) -> Result<Answer, Error> {
+        for _ in 0..TRIES {
+            let known = self.known_address(name).await?;
+            if known.challenge.is_some() {
+                let subject = Subject::User(name.clone());
+                let answer = self.submit(context, subject, Ask::Emailed(code)).await?;
+                // Else removed in between.
+                if answer.verdict != Verdict::Unknown {
+                    return Ok(answer);
+                }
+            } else if self.record_first_guess(context, name, &known).await? {
+                return Err(Error::InvalidOtp);
+            }
+        }
+        Err(Error::Busy)
+    }
+
     async fn known_address(&self, name: &UserName) -> Result<Known, Error> {
         let user = self.store.user_by_name(name).await?;
-        let Some(id) = user else {
+        // Of a name that nobody has the same is read: time does not tell.
+        let id = user.unwrap_or(NOBODY);
+        let kind = ChallengeKind::Emailed;
+        let found = self.store.challenges_of(id, kind, 1).await?;
+        let Some(found) = found.into_iter().next() else {
             return Ok(Known {
                 user,
                 challenge: None,
+                kept: Kept::default(),
             });
         };
-        let kind = ChallengeKind::Emailed;
-        let found = self.store.challenges_of(id, kind, 1).await?;
-        let challenge = found.into_iter().next().map(|stored| stored.challenge);
-        Ok(Known { user, challenge })
+        Ok(Known {
+            user,
+            kept: serde_json::from_str(&found.context)?,
+            challenge: Some(found.challenge),
+        })
     }
 
     /// The answer to who asks again before the next mail may be sent.
@@ -156,14 +214,14 @@ impl App {
     }
 
     /// Makes a code and posts it. False when somebody else was faster.
-    async fn send_code(
-        &self,
-        context: &Context,
-        address: &EmailAddress,
-        known: &Known,
-        level: EmailLevel,
-        now: Time,
-    ) -> Result<bool, Error> {
+    async fn send_code(&self, context: &Context, sending: &Sending<'_>) -> Result<bool, Error> {
+        let Sending {
+            address,
+            known,
+            level,
+            now,
+            ..
+        } = *sending;
         let name = address.user_name();
         let mut batch = Batch::new();
         let user = match known.user {
@@ -178,6 +236,7 @@ impl App {
         let code = code.to_text();
         let new = NewChallenge {
             hash: Some(self.room.root.hash_code(id.0, &code)),
+            context: serde_json::to_string(&sending.kept)?,
             uses: 1,
             ..empty(id, user, level, now)
         };
@@ -230,29 +289,29 @@ impl App {
         Ok(hotp(&secret, Algorithm::Sha1, level.digits, step))
     }
 
-    /// Makes what wrong codes are counted at, where there is nothing yet: an address
-    /// that never asked for a code is locked like any other. How many come into being
-    /// is bounded by the limit of the source.
-    async fn make_lockable(&self, name: &UserName) -> Result<(), Error> {
-        for _ in 0..TRIES {
-            let known = self.known_address(name).await?;
-            if known.challenge.is_some() {
-                return Ok(());
-            }
-            let now = self.store.now().await?;
-            let mut batch = Batch::new();
-            let user = match known.user {
-                Some(user) => user,
-                None => self.new_user(&mut batch, name, now).await?,
-            };
-            let id = ChallengeId(self.store.new_id().await?);
-            let level = self.settings.mail.levels.default;
-            batch.make_only_challenge(&empty(id, user, level, now));
-            if self.committed(batch).await? {
-                return Ok(());
-            }
-        }
-        Err(Error::Busy)
+    /// False when somebody else was faster.
+    async fn record_first_guess(
+        &self,
+        context: &Context,
+        name: &UserName,
+        known: &Known,
+    ) -> Result<bool, Error> {
+        let now = self.store.now().await?;
+        let mut batch = Batch::new();
+        let user = match known.user {
+            Some(user) => user,
+            None => self.new_user(&mut batch, name, now).await?,
+        };
+        let id = ChallengeId(self.store.new_id().await?);
+        let level = self.settings.mail.levels.default;
+        let day = now.millis().div_euclid(DAY_MS);
+        batch.make_failed_challenge(&empty(id, user, level, now), day);
+        let event = Event::new(Action::EmailCodeVerification, false, &context.origin())
+            .about_user(user, name.canonical())
+            .with(&json!({ "reason": "wrong" }));
+        batch.record(event);
+        batch.count("email_rejected");
+        self.committed(batch).await
     }
 }
 

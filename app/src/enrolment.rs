@@ -24,6 +24,9 @@ pub(crate) const DOOR: &str = "account";
 /// How long the QR code of a factor made at signup may be fetched.
 const SIGNUP_MS: i64 = 24 * 3_600_000;
 
+/// A user has one enrolment: each new one removes those before.
+const MOST: i64 = 4;
+
 /// A factor in the making, as its owner is told of it, once.
 #[derive(Serialize)]
 pub struct Enrolled {
@@ -269,17 +272,12 @@ impl App {
             // Confirmed or removed in between: the token is spent.
             _ => return Err(Error::Unauthenticated),
         }
-        let mut batch = Batch::new();
-        batch.spend_challenges(user, ChallengeKind::Enrolment);
-        batch.end_sessions(user, kept.session.as_deref(), answer.at);
-        match self.store.commit(batch).await {
-            // Refused: the user has been erased in between.
-            Ok(_) | Err(StoreError::Refused(_)) => Ok(MfaEnabled {
-                message: "MFA enabled successfully",
-                mfa_enabled: true,
-            }),
-            Err(error) => Err(error.into()),
-        }
+        let session = kept.session.as_deref();
+        self.finish_enrolment(user, session, answer.at).await?;
+        Ok(MfaEnabled {
+            message: "MFA enabled successfully",
+            mfa_enabled: true,
+        })
     }
 
     /// The URI of a factor that has accepted no code yet, for whoever proves that it is
@@ -363,6 +361,39 @@ impl App {
         Ok(devices.into_iter().find(|found| found.device.id == id))
     }
 
+    /// An account's factor is in force, by whichever door it was confirmed: its enrolment
+    /// is over, and so are all sessions but the one that asked for it.
+    pub(crate) async fn end_confirmed(&self, found: &StoredDevice, at: Time) -> Result<(), Error> {
+        if found.door.as_deref() != Some(DOOR) {
+            return Ok(());
+        }
+        let user = found.device.user;
+        let kind = ChallengeKind::Enrolment;
+        let enrolments = self.store.challenges_of(user, kind, MOST).await?;
+        let mut kept = enrolments
+            .iter()
+            .filter_map(|it| serde_json::from_str::<Kept>(&it.context).ok());
+        let asked = kept.find(|kept| kept.device == found.device.id.0);
+        let session = asked.and_then(|kept| kept.session);
+        self.finish_enrolment(user, session.as_deref(), at).await
+    }
+
+    async fn finish_enrolment(
+        &self,
+        user: UserId,
+        session: Option<&str>,
+        at: Time,
+    ) -> Result<(), Error> {
+        let mut batch = Batch::new();
+        batch.spend_challenges(user, ChallengeKind::Enrolment);
+        batch.end_sessions(user, session, at);
+        match self.store.commit(batch).await {
+            // Refused: the user has been erased in between.
+            Ok(_) | Err(StoreError::Refused(_)) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     /// Ends all sessions of a user, with the logins and enrolments that they began.
     pub(crate) fn end_all_sessions(&self, batch: &mut Batch, user: UserId, now: Time) {
         batch.end_sessions(user, None, now);
@@ -381,8 +412,6 @@ impl App {
         user: UserId,
         device: DeviceId,
     ) -> Result<(), Error> {
-        /// A user has one: each new one removes those before.
-        const MOST: i64 = 4;
         let kind = ChallengeKind::Enrolment;
         let enrolments = self.store.challenges_of(user, kind, MOST).await?;
         let of_it = |it: &StoredChallenge| {

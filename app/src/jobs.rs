@@ -49,6 +49,7 @@ impl App {
             ("pending devices", self.sweep_pending().await),
             ("sessions", self.sweep_sessions().await),
             ("challenges", self.sweep_challenges().await),
+            ("idle addresses", self.sweep_addresses().await),
             ("signing keys", self.care_for_signing_keys().await),
             ("retention", self.cut_old_events().await.map(drop)),
             ("checkpoint", self.checkpoint_when_due().await),
@@ -103,6 +104,25 @@ impl App {
         let mut batch = Batch::new();
         batch.sweep_challenges(before, SLICE * 10);
         self.store.commit(batch).await?;
+        Ok(())
+    }
+
+    /// Removes email addresses for which nothing is stored any more: nobody can guess at
+    /// addresses and leave a row for each. An address that logs in again is another user;
+    /// the audit log keeps what was recorded.
+    async fn sweep_addresses(&self) -> Result<(), Error> {
+        let idle = self.store.idle_addresses(SLICE * 10).await?;
+        for some in idle.chunks(usize::try_from(SLICE).unwrap_or(usize::MAX)) {
+            let mut batch = Batch::new();
+            for user in some {
+                batch.forget_idle(*user);
+            }
+            match self.store.commit(batch).await {
+                // Refused: one of them was erased in between; the others have time.
+                Ok(_) | Err(store::StoreError::Refused(_)) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
         Ok(())
     }
 

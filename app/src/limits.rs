@@ -4,8 +4,8 @@ use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use domain::UserName;
-use domain::rate::{Decision, Rate};
+use domain::rate::{Decision, Rate, decide};
+use domain::{Time, UserName};
 use store::RateCounters;
 
 use crate::caller::Caller;
@@ -53,7 +53,8 @@ pub(crate) struct Limits {
     account_logins: Option<RateCounters<UserName>>,
     email_requests: Option<RateCounters<Source>>,
     email_logins: Option<RateCounters<Source>>,
-    mails: Option<RateCounters<UserName>>,
+    /// Kept with each address: see [`App::admit_mail`].
+    mails: Option<Rate>,
 }
 
 impl Limits {
@@ -71,7 +72,7 @@ impl Limits {
             account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
             email_requests: counters(public.email_requests_per_hour, HOUR_MS),
             email_logins: counters(public.logins_per_minute, MINUTE_MS),
-            mails: counters(public.mails_per_hour, HOUR_MS),
+            mails: Rate::new(public.mails_per_hour, HOUR_MS, public.mails_per_hour).ok(),
         }
     }
 }
@@ -182,22 +183,24 @@ impl App {
         self.admit_visit(self.limits.email_logins.as_ref(), source)
     }
 
-    /// Whether another mail may go to the address of that user, whoever asks for it.
+    /// Whether another mail may go to an address, whoever asks for it, and what is to be
+    /// kept beside the address then. `kept` is what was kept with the mail before, so that
+    /// neither a restart nor another node gives an address more.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_mail(&self, source: Source, user: &UserName) -> Result<(), Error> {
-        let counters = self.limits.mails.as_ref();
-        let decision = counters.map(|counters| counters.charge(user, self.clock.now(), 0));
-        self.note_limit(decision, source)
-    }
-
-    /// Counts a mail to the address of that user: one that was really posted, so that a
-    /// double click costs one of them.
-    pub(crate) fn count_mail(&self, user: &UserName) {
-        if let Some(counters) = &self.limits.mails {
-            counters.charge(user, self.clock.now(), 1);
-        }
+    pub(crate) fn admit_mail(
+        &self,
+        source: Source,
+        kept: Option<i64>,
+        now: Time,
+    ) -> Result<Option<i64>, Error> {
+        let decision = self.limits.mails.map(|rate| decide(kept, now, &rate, 1));
+        self.note_limit(decision, source)?;
+        Ok(match decision {
+            Some(Decision::Allowed { new_tat }) => Some(new_tat),
+            Some(Decision::Limited { .. }) | None => None,
+        })
     }
 
     fn admit_visit(

@@ -6,7 +6,7 @@ use store::{Batch, Refusal, StoreError, StoredPerson, StoredSession};
 
 use crate::audit::{AuditEntry, AuditQuery};
 use crate::context::Context;
-use crate::devices::{AsView, DeviceView};
+use crate::devices::{AsView, DeviceView, TRIES};
 use crate::page::Page;
 use crate::{App, Error};
 
@@ -37,7 +37,7 @@ pub struct PersonView {
     pub active_devices: i64,
     /// Authenticators that wait for their confirmation.
     pub pending_devices: i64,
-    /// Recovery codes that have not been used.
+    /// Recovery codes that can still be used: none while no authenticator is in force.
     pub recovery_codes_left: i64,
     /// When a code of an authenticator was last accepted.
     pub last_verified_at: Option<String>,
@@ -233,10 +233,28 @@ impl App {
             }
             None => self.finish_erasure(context, name).await?,
         };
+        self.erase_traces(name).await?;
         Ok(Erased {
             erased: true,
             audit_records,
         })
+    }
+
+    /// Removes what is not in rows: files of mails, and what the database's log keeps of
+    /// the deleted rows.
+    async fn erase_traces(&self, name: &UserName) -> Result<(), Error> {
+        if let Some(address) = name.canonical().strip_prefix("email:") {
+            let forgotten = self.mailroom.forget(address).await;
+            forgotten.map_err(|error| Error::Internal(Box::new(error)))?;
+        }
+        for _ in 0..TRIES {
+            if self.store.empty_log().await? {
+                return Ok(());
+            }
+        }
+        // A long read holds it: it is written back in time, and at the next erasure.
+        tracing::warn!("deleted rows remain in the database's log until it is written back");
+        Ok(())
     }
 
     /// Blanks the records of a person whose rows an interrupted erasure has removed.
@@ -264,10 +282,16 @@ pub(crate) fn erasure(user: UserId, context: &Context) -> Event {
 }
 
 fn view(person: &StoredPerson, now: Time) -> PersonView {
+    let two_factor_enabled = person.active_devices > 0;
+    // They stand for a factor that is in force.
+    let recovery_codes_left = match two_factor_enabled {
+        true => person.recovery_codes_left,
+        false => 0,
+    };
     let mut methods = Vec::new();
     methods.extend(person.has_account.then_some("pwd"));
-    methods.extend((person.active_devices > 0).then_some("otp"));
-    methods.extend((person.recovery_codes_left > 0).then_some("recovery"));
+    methods.extend(two_factor_enabled.then_some("otp"));
+    methods.extend((recovery_codes_left > 0).then_some("recovery"));
     let locked_until = person.guard.locked_until.filter(|until| *until > now);
     PersonView {
         user_id: person.name.clone(),
@@ -275,11 +299,11 @@ fn view(person: &StoredPerson, now: Time) -> PersonView {
         state: state(&person.guard, now),
         locked_until: locked_until.map(Time::to_rfc3339),
         failed_attempts: person.guard.failures,
-        two_factor_enabled: person.active_devices > 0,
+        two_factor_enabled,
         methods,
         active_devices: person.active_devices,
         pending_devices: person.pending_devices,
-        recovery_codes_left: person.recovery_codes_left,
+        recovery_codes_left,
         last_verified_at: person.last_verified_at.map(Time::to_rfc3339),
     }
 }

@@ -118,10 +118,11 @@ mod tests {
         assert_eq!(lock(&room.waiting).of_name.len(), 2);
     }
 
-    #[tokio::test(start_paused = true)]
+    #[tokio::test]
     async fn who_hangs_up_gives_the_place_back() {
         let limits = PublicLimits {
             slow_logins_per_account: 1,
+            slow_login: Duration::from_millis(20),
             ..PublicLimits::default()
         };
         let room = Arc::new(Slowdown::new(&limits));

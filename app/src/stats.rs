@@ -122,7 +122,7 @@ pub struct Verifications {
 pub struct TotalsView {
     /// Devices by status.
     pub devices: DeviceTotals,
-    /// All users.
+    /// All users; of email addresses those with a device.
     pub users: i64,
     /// Users with a device in force.
     pub users_with_2fa: i64,

@@ -20,7 +20,7 @@ pub struct TwoFactor {
     pub methods: Vec<&'static str>,
     /// When a code of an authenticator in force was last accepted.
     pub last_verified_at: Option<String>,
-    /// Recovery codes that can still be used.
+    /// Recovery codes that can still be used: none while no authenticator is in force.
     pub recovery_codes_left: i64,
 }
 
@@ -44,7 +44,9 @@ impl App {
         let (devices, last_used) = self.store.devices_in_force(id).await?;
         found.enabled = devices > 0;
         found.last_verified_at = last_used.map(Time::to_rfc3339);
-        found.recovery_codes_left = self.store.recovery_codes_left(id).await?;
+        if found.enabled {
+            found.recovery_codes_left = self.store.recovery_codes_left(id).await?;
+        }
         let methods = [
             (Method::Otp, found.enabled),
             (Method::Recovery, found.recovery_codes_left > 0),

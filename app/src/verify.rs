@@ -100,8 +100,16 @@ impl App {
         device: DeviceName,
         code: Typed,
     ) -> Result<Verification, Error> {
+        let found = self.store.device(&device).await?;
         let answer = self.ask(context, device, Ask::Confirm(code)).await?;
-        verification(&answer, "/otp")
+        let confirmed = verification(&answer, "/otp")?;
+        if let Some(found) = found
+            && confirmed.valid
+            && !answer.replayed
+        {
+            self.end_confirmed(&found, answer.at).await?;
+        }
+        Ok(confirmed)
     }
 
     /// Re-aligns a device by two codes in a row.

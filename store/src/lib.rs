@@ -204,6 +204,19 @@ impl Store {
         result
     }
 
+    /// Empties SQLite's write-ahead log into the database file, so that what was deleted
+    /// stands nowhere any more; false when a reader holds it. PostgreSQL's log is its own
+    /// business.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn empty_log(&self) -> Result<bool, StoreError> {
+        match &self.db {
+            Db::Sqlite(db) => db.empty_log().await,
+            Db::Postgres(_) => Ok(true),
+        }
+    }
+
     /// Serves what waits and ends the lanes.
     pub async fn close(&self) {
         match &self.db {

@@ -120,6 +120,24 @@ impl Post {
         }
     }
 
+    /// Removes what was left of mails to that address where they become files; a mail
+    /// that a server has taken is out of our hands.
+    ///
+    /// # Errors
+    /// [`PostError::Folder`].
+    pub(crate) async fn forget(&self, address: &str) -> Result<(), PostError> {
+        let Self::Outbox(folder) = self else {
+            return Ok(());
+        };
+        let (target, address) = (folder.clone(), address.to_owned());
+        let removing = tokio::task::spawn_blocking(move || outbox::remove_to(&target, &address));
+        let removed = removing.await.unwrap_or_else(|error| Err(error.into()));
+        removed.map(drop).map_err(|cause| PostError::Folder {
+            folder: folder.clone(),
+            cause,
+        })
+    }
+
     /// Whether mail could leave now: connects, greets, logs in and asks for nothing. A
     /// sentence for people.
     ///

@@ -5,7 +5,7 @@
 //! meanwhile, and if the process dies then, the mail is tried again after that time.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use domain::{Action, Event, Origin, Time};
@@ -33,9 +33,6 @@ const MARGIN_MS: i64 = 10_000;
 const LAST_MOMENTS: Duration = Duration::from_secs(5);
 /// A mail that has waited for longer is a sign that none gets out.
 const LONG_WAIT_MS: i64 = 60_000;
-/// Mails refused for good in a row that are taken for a fault of ours. A few are the
-/// addressees' business: anybody may ask for a code to an address that is none.
-const MANY_REFUSALS: u32 = 3;
 
 /// The way out for mail and how it goes there.
 #[derive(Default)]
@@ -43,8 +40,8 @@ pub(crate) struct Mailroom {
     /// There in a server that has started.
     post: Option<Post>,
     wake: Notify,
-    /// 0 after a success, [`MANY_REFUSALS`] or more when mail does not get out.
-    trouble: AtomicU32,
+    /// The last try found no server that takes mail.
+    trouble: AtomicBool,
 }
 
 impl Mailroom {
@@ -63,19 +60,23 @@ impl Mailroom {
 
     /// Whether the last tries tell of no trouble.
     pub(crate) fn is_content(&self) -> bool {
-        self.trouble.load(Ordering::Relaxed) < MANY_REFUSALS
+        !self.trouble.load(Ordering::Relaxed)
+    }
+
+    /// Removes what was left of mails to that address.
+    pub(crate) async fn forget(&self, address: &str) -> Result<(), PostError> {
+        match &self.post {
+            Some(post) => post.forget(address).await,
+            None => Ok(()),
+        }
     }
 
     fn note(&self, result: &Result<(), PostError>) {
         let before = self.is_content();
-        match result {
-            Ok(()) => self.trouble.store(0, Ordering::Relaxed),
-            Err(error) if error.can_retry() => {
-                self.trouble.store(MANY_REFUSALS, Ordering::Relaxed);
-            }
-            // Never wraps: so many mails are not sent in a row.
-            Err(_) => drop(self.trouble.fetch_add(1, Ordering::Relaxed)),
-        }
+        // Refused for good: the server works, and says that there is no such addressee.
+        // Anybody may ask for a code to an address that is none.
+        let in_trouble = matches!(result, Err(error) if error.can_retry());
+        self.trouble.store(in_trouble, Ordering::Relaxed);
         match (before, self.is_content(), result) {
             (true, false, Err(error)) => tracing::warn!(%error, "mail does not go out"),
             (false, true, _) => tracing::info!("mail goes out again"),
@@ -288,5 +289,33 @@ impl App {
             Err(StoreError::Refused(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_server_that_takes_no_mail_is_trouble() {
+        fn check(results: &[Result<(), PostError>], content: bool) {
+            let room = Mailroom::default();
+            for result in results {
+                room.note(result);
+            }
+            assert_eq!(room.is_content(), content, "{results:?}");
+        }
+        let refused = || Err(PostError::Refused(550));
+        check(&[refused(), refused(), refused(), refused()], true);
+        check(&[Err(PostError::NeedsUtf8)], true);
+        check(&[Err(PostError::Deferred(450))], false);
+        check(&[Err(PostError::Login(535))], false);
+        check(&[Err(PostError::Unusable("away".into()))], false);
+        check(&[Err(PostError::Unusable("away".into())), Ok(())], true);
+        check(&[Err(PostError::Unusable("away".into())), refused()], true);
+        check(
+            &[refused(), Err(PostError::Slow(Duration::from_secs(1)))],
+            false,
+        );
     }
 }

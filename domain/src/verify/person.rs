@@ -165,13 +165,17 @@ impl<S: Secrets> Bench<'_, S> {
         })
     }
 
+    /// A recovery code stands for a factor that is in force and not at hand: where none
+    /// is, it proves nothing and stays unused.
     fn recovery_code(&mut self, hash: &[u8; 32]) -> Option<Proof> {
+        let in_force = self.require_factor().is_ok();
         let mut found = None;
         for (place, code) in self.user.recovery.iter().enumerate() {
             if bool::from(code.hash.ct_eq(hash)) && !code.used {
                 found = Some(place);
             }
         }
+        let found = found.filter(|_| in_force);
         self.user.recovery[found?].used = true;
         let mut proof = Proof::by(Method::Recovery);
         proof.left = Some(self.recovery_codes_left());

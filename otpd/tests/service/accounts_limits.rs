@@ -249,3 +249,75 @@ async fn i6_an_unknown_name_takes_as_long_as_a_wrong_password() {
     println!("wrong password {known:.2} ms, unknown name {unknown:.2} ms: {apart:.1} % apart");
     assert!(apart < 25.0, "{known} ms and {unknown} ms");
 }
+
+/// Medians of both, and how far they are apart in percent.
+fn apart(what: &str, known: Vec<Duration>, unknown: Vec<Duration>) -> f64 {
+    let (known, unknown) = (median(known), median(unknown));
+    let apart = (known - unknown).abs() / known.max(unknown) * 100.0;
+    println!("{what}: known {known:.2} ms, unknown {unknown:.2} ms, {apart:.1} % apart");
+    apart
+}
+
+/// An address that a code was sent to, and one that never asked for any: both guesses
+/// are judged and recorded in one commit.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_an_address_never_seen_takes_as_long_as_one_with_a_code() {
+    const TRIES: usize = 200;
+    let server = Server::tuned(Engine::Sqlite, &[], |rules| {
+        without_limits(rules);
+        rules.public.email_requests_per_hour = 0;
+    })
+    .await;
+    for number in 0..TRIES {
+        let address = format!("known{number}@example.com");
+        server.request_code(&address).await.json(202);
+    }
+    let (mut known, mut unknown) = (Vec::new(), Vec::new());
+    for number in 0..TRIES {
+        let body = |whose: &str| {
+            let address = format!("{whose}{number}@example.com");
+            // 7 digits: no code that was sent.
+            json!({ "email": address, "otp_code": "1234567" })
+        };
+        let call = server.public("/auth/verify-otp", body("known"));
+        let (answer, took) = timed(call).await;
+        answer.problem(401, "invalid_otp");
+        known.push(took);
+        let call = server.public("/auth/verify-otp", body("never"));
+        let (answer, took) = timed(call).await;
+        answer.problem(401, "invalid_otp");
+        unknown.push(took);
+    }
+    let apart = apart("/auth/verify-otp", known, unknown);
+    assert!(apart < 40.0, "{apart}");
+}
+
+/// With a login of somebody else, and as old clients ask, without any.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn i6_a_second_step_of_an_unknown_name_takes_as_long() {
+    const TRIES: usize = 200;
+    let server = Server::tuned(Engine::Sqlite, &[], without_limits).await;
+    server.person("alice").await;
+    server.person("mallory").await;
+    let token = server.waiting("mallory").await;
+    for token in [Some(token), None] {
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for _ in 0..TRIES {
+            for name in ["alice", "nobody"] {
+                let mut body = json!({ "username": name, "token": "123456" });
+                if let Some(token) = &token {
+                    body["mfa_token"] = token.as_str().into();
+                }
+                let (answer, took) = timed(server.public("/login-2fa", body)).await;
+                answer.problem(401, "invalid_otp");
+                match name {
+                    "alice" => known.push(took),
+                    _ => unknown.push(took),
+                }
+            }
+        }
+        let what = format!("/login-2fa, token: {}", token.is_some());
+        let apart = apart(&what, known, unknown);
+        assert!(apart < 40.0, "{apart}");
+    }
+}

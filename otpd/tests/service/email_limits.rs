@@ -1,6 +1,9 @@
 //! The limits of emailed codes: per network address and per mailbox, alike for addresses known and unknown.
 
+use std::sync::Arc;
+
 use serde_json::json;
+use tokio_util::sync::CancellationToken;
 
 use crate::answer::Answer;
 use crate::call::together;
@@ -108,4 +111,96 @@ async fn an_address_that_only_guesses_were_made_at_gets_its_mail_at_once() {
         .problem(401, "invalid_otp");
     let code = server.mailed_code(DAVE).await;
     server.try_code(DAVE, code).await.json(200);
+}
+
+#[tokio::test]
+async fn a_restart_gives_a_mailbox_no_more_mails() {
+    let server = Server::start(Engine::Sqlite).await;
+    for _ in 0..5 {
+        server.mailed_code(DAVE).await;
+        server.advance(30);
+    }
+    let server = server.restart(&[]).await.unwrap();
+    let limited = server.request_code(DAVE).await;
+    limited.problem(429, "rate_limited");
+    assert_eq!(wait(&limited), 720 - 150);
+    server.mailed_code("eve@example.com").await;
+    // Nor do guesses, which replace nothing.
+    server.try_code(DAVE, "123456").await;
+    server.advance(720 - 150 - 1);
+    server.request_code(DAVE).await.problem(429, "rate_limited");
+    server.advance(1);
+    server.mailed_code(DAVE).await;
+}
+
+fn at_once(rules: &mut app::Settings) {
+    rules.mail.resend = std::time::Duration::ZERO;
+}
+
+#[tokio::test]
+async fn two_nodes_send_a_mailbox_no_more_mails_than_one() {
+    let one = Server::tuned(Engine::Postgres, &[], at_once).await;
+    let two = one.beside(at_once).await;
+    let body = json!({ "email": DAVE });
+    let call = |node| -> crate::call::Call<'_> {
+        let node: &Server = node;
+        node.post("/auth/request-otp", body.clone()).anonymous()
+    };
+    let mut sent = 0;
+    for _ in 0..4 {
+        let answers = together([call(&one), call(&two), call(&one), call(&two)]).await;
+        sent += answers.iter().filter(|it| it.status == 202).count();
+    }
+    assert_eq!(sent, 5);
+    for node in [&one, &two] {
+        let limited = node.request_code(DAVE).await;
+        limited.problem(429, "rate_limited");
+        assert!((690..=720).contains(&wait(&limited)));
+    }
+    two.app.close().await;
+}
+
+/// Runs the jobs until that is so.
+async fn jobs_until<F: Future<Output = bool>>(server: &Server, done: impl Fn() -> F) {
+    let stop = CancellationToken::new();
+    let jobs = tokio::spawn(Arc::clone(&server.app).run_jobs(stop.clone()));
+    let limit = std::time::Duration::from_secs(20);
+    let waited = tokio::time::timeout(limit, async {
+        while !done().await {
+            tokio::task::yield_now().await;
+        }
+    });
+    waited.await.expect("the jobs did it");
+    stop.cancel();
+    jobs.await.unwrap();
+}
+
+#[tokio::test]
+async fn guesses_at_addresses_leave_no_rows_for_good_and_count_nobody() {
+    let server = Server::start(Engine::Sqlite).await;
+    server.device("phone", "alice").await;
+    server.device("key", "email:eve@example.com").await;
+    server.try_code("nobody@example.com", "123456").await;
+    server.mailed_code(DAVE).await;
+    server.try_code("eve@example.com", "123456").await;
+    let path = |name: &str| format!("/api/v1/users/email:{name}@example.com");
+    let totals = async || server.get("/api/v1/stats").await.data(200)["totals"].clone();
+    assert_eq!(totals().await["users"], 2);
+    assert_eq!(totals().await["adoption"], 1.0);
+    // Not before a day has passed: until then wrong codes are counted.
+    server.advance(86_400);
+    let swept = async |name| server.get(&path(name)).await.status == 404;
+    server.device("later", "bob").await;
+    assert!(!swept("nobody").await);
+    server.advance(86_400);
+    jobs_until(&server, || swept("nobody")).await;
+    assert!(swept("dave").await);
+    assert!(!swept("eve").await);
+    server.get("/api/v1/users/alice").await.json(200);
+    // It may be somebody again.
+    let code = server.mailed_code("nobody@example.com").await;
+    server.try_code("nobody@example.com", code).await.json(200);
+    // What was recorded can be erased still.
+    let erased = server.delete(&path("dave")).await.data(200);
+    assert_eq!(erased["audit_records"], 1);
 }

@@ -57,7 +57,7 @@ pub(crate) struct Server {
     pub(crate) router: Router,
     clock: Arc<dyn store::Clock>,
     // Dropped last: what the application has open lies in it.
-    place: Place,
+    place: Arc<Place>,
 }
 
 /// What outlives a server: its database and its time.
@@ -141,7 +141,13 @@ impl Server {
     /// Ends it in order; what it kept stays.
     pub(crate) async fn end(self) -> Place {
         self.app.close().await;
-        self.place
+        Arc::into_inner(self.place).expect("no other node over the same database")
+    }
+
+    /// Another node over the same database.
+    pub(crate) async fn beside(&self, tune: fn(&mut app::Settings)) -> Self {
+        let place = Arc::clone(&self.place);
+        Self::open_at(place, 3, &[], tune).await.unwrap()
     }
 
     /// Starts a server over what is there.
@@ -155,6 +161,15 @@ impl Server {
 
     async fn open_tuned(
         place: Place,
+        seed: u64,
+        variables: &[(&str, &str)],
+        tune: fn(&mut app::Settings),
+    ) -> Result<Self, WiringError> {
+        Self::open_at(Arc::new(place), seed, variables, tune).await
+    }
+
+    async fn open_at(
+        place: Arc<Place>,
         seed: u64,
         variables: &[(&str, &str)],
         tune: fn(&mut app::Settings),

@@ -119,3 +119,46 @@ async fn nobody_is_not_found(engine: Engine) {
     let erased = server.delete("/api/v1/users/nobody").await;
     erased.problem(404, "user_not_found");
 }
+
+/// The name stands in no page, no log and no file any more; what is deleted is overwritten.
+#[tokio::test]
+async fn of_an_erased_person_no_byte_is_left() {
+    let server = Server::start(Engine::Sqlite).await;
+    let person = server.person("zaphodb").await;
+    server.session(&person).await;
+    let erased = server.delete("/api/v1/users/zaphodb").await;
+    erased.json(200);
+    let bytes = server.stored_bytes();
+    let found = bytes
+        .windows(7)
+        .filter(|it| it.eq_ignore_ascii_case(b"zaphodb"));
+    assert_eq!(found.count(), 0);
+}
+
+#[tokio::test]
+async fn mails_to_an_erased_address_go_from_the_outbox() {
+    let server = Server::start(Engine::Sqlite).await;
+    let outbox = server.folder().join("otpd-data/outbox");
+    let long = format!("{}@example.com", "d".repeat(60));
+    for address in [
+        "dave@example.com",
+        "eve@example.com",
+        &long,
+        "ave@example.com",
+    ] {
+        server.request_code(address).await.json(202);
+    }
+    server.app.deliver_mails().await.unwrap();
+    let mails = || std::fs::read_dir(&outbox).unwrap().count();
+    assert_eq!(mails(), 4);
+    for (address, left) in [("DAVE@example.com", 3), (long.as_str(), 2)] {
+        let path = format!("/api/v1/users/email:{address}");
+        server.delete(&path).await.json(200);
+        assert_eq!(mails(), left, "{address}");
+    }
+    let left = server.mails().await;
+    assert!(
+        left.iter()
+            .all(|mail| ["eve@example.com", "ave@example.com"].contains(&&*mail.to))
+    );
+}

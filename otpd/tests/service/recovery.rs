@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
+use crate::assertions::{check, published};
 use crate::call::together;
 use crate::database::Engine;
 use crate::harness::Server;
@@ -13,6 +14,7 @@ on_both_engines! {
     a_fresh_set_makes_the_old_one_void,
     one_code_at_once_is_accepted_once,
     a_code_opens_a_lock,
+    codes_are_worth_nothing_without_a_factor_and_a_pass_is,
     eleven_tries_in_an_hour_are_too_many,
     whom_nobody_knows_is_not_found,
     what_can_be_no_code_counts_no_try,
@@ -117,6 +119,55 @@ async fn a_code_opens_a_lock(engine: Engine) {
     assert_eq!(answer["status"], "verified");
     assert_eq!(server.look("phone").await["failed_attempts"], 0);
     assert!(server.accepts(&device, &device.code(&server)).await);
+}
+
+async fn codes_are_worth_nothing_without_a_factor_and_a_pass_is(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.device("phone", "alice").await;
+    let codes = renew(&server, "alice").await;
+    let body = json!({ "user_id": "alice", "code": codes[0] });
+    let kept = || server.post(VERIFY, body.clone()).once("k");
+    assert_eq!(kept().await.json(200)["status"], "verified");
+    let login = |code: &str| {
+        let body = json!({
+            "user_id": "alice", "code": code, "assertion": { "audience": "shop" },
+        });
+        server.post(VERIFY, body)
+    };
+    server.deactivate("phone").await.data(200);
+    assert_eq!(kept().await.json(200)["status"], "rejected");
+    let answer = login(&codes[1]).await.json(200);
+    assert_eq!(answer, json!({ "status": "rejected" }));
+    let found = server.get("/api/v1/users/alice/2fa").await.json(200);
+    assert_eq!(found["enabled"], false);
+    assert_eq!(found["recovery_codes_left"], 0);
+    assert_eq!(found["methods"], json!([]));
+    let person = server.get("/api/v1/users/alice").await.data(200);
+    assert_eq!(person["recovery_codes_left"], 0);
+    assert_eq!(person["methods"], json!([]));
+    // What the helpdesk gives to whoever lost the phone.
+    let pass = json!({ "reason": "lost the phone", "expires_in": 600, "uses": 1 });
+    let pass = server
+        .post("/api/v1/users/alice/pass", pass)
+        .await
+        .data(201);
+    let answer = login(pass["pass"].as_str().unwrap()).await.json(200);
+    assert_eq!(answer["status"], "verified");
+    let jws = answer["assertion"].as_str().unwrap();
+    let (_, claims) = check(jws, &published(&server).await);
+    assert_eq!(claims["amr"], json!(["pass"]));
+    // A pending device is no factor; the next one in force brings the codes back.
+    let pending = json!({
+        "device_id": "next", "user_id": "alice", "require_confirmation": true,
+    });
+    let next = server.device_with(pending).await;
+    assert_eq!(login(&codes[1]).await.json(200)["status"], "rejected");
+    let body = json!({ "otp": next.code(&server) });
+    let confirmed = server.post("/api/v1/devices/next/confirm", body).await;
+    assert_eq!(confirmed.data(200)["valid"], true);
+    let found = server.get("/api/v1/users/alice/2fa").await.json(200);
+    assert_eq!(found["recovery_codes_left"], 9);
+    assert_eq!(login(&codes[1]).await.json(200)["status"], "verified");
 }
 
 async fn eleven_tries_in_an_hour_are_too_many(engine: Engine) {

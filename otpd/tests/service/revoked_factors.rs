@@ -13,6 +13,7 @@ on_both_engines! {
     a_session_ends_with_any_factor_of_its_owner,
     no_session_outlives_the_factor_that_opened_it,
     two_logouts_at_once_are_one,
+    a_factor_confirmed_by_a_caller_ends_other_sessions_too,
     an_enrolment_ends_with_the_session_that_began_it,
     a_password_alone_shows_no_second_factor_beside_one_in_force,
     an_issued_code_is_not_vouched_for_again_after_the_last_factor,
@@ -87,6 +88,31 @@ async fn two_logouts_at_once_are_one(engine: Engine) {
     let actions = server.actions("alice").await;
     let told = actions.iter().filter(|(action, _)| action == "LOGGED_OUT");
     assert_eq!(told.count(), 1);
+}
+
+async fn a_factor_confirmed_by_a_caller_ends_other_sessions_too(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.sign_up("alice", false).await;
+    let other = server.plain_session("alice").await;
+    let session = server.plain_session("alice").await;
+    let body = json!({ "password": PASSWORD });
+    let enrolled = server.with_token("/enable-mfa", body, &session).await;
+    let enrolled = enrolled.json(201);
+    let device = Device::from_uri(enrolled["provisioning_uri"].as_str().unwrap());
+    let devices = server.get("/api/v1/devices?user_id=alice").await.json(200);
+    let id = devices["data"][0]["device_id"].as_str().unwrap();
+    let path = format!("/api/v1/devices/{id}/confirm");
+    let wrong = server.post(&path, json!({ "otp": "000000" })).await;
+    assert_eq!(wrong.data(200)["valid"], false);
+    assert!(server.is_active(&other).await);
+    let body = json!({ "otp": device.code(&server) });
+    let confirmed = server.post(&path, body).await;
+    assert_eq!(confirmed.data(200)["valid"], true);
+    assert!(server.is_active(&session).await);
+    assert!(!server.is_active(&other).await);
+    let token = enrolled["enrollment_token"].as_str().unwrap();
+    let shown = server.with_token("/qrcode/alice", json!({}), token).await;
+    shown.problem(401, "unauthenticated");
 }
 
 /// Logged out while the first code is on its way: the factor came first, or not at all.

@@ -74,8 +74,9 @@ async fn it_tells_what_would_be_accepted(engine: Engine) {
     let found = ask(&server, "alice").await;
     assert_eq!(
         (&found["enabled"], &found["methods"]),
-        (&json!(false), &json!(["recovery"]))
+        (&json!(false), &json!([]))
     );
+    assert_eq!(found["recovery_codes_left"], 0);
 }
 
 async fn a_name_is_checked_and_echoed(engine: Engine) {

@@ -308,8 +308,10 @@ fn replay(
         Verdict::Accepted { .. } => stored.device.and_then(active) == Some(State::Active),
         Verdict::Proven(proof) => match proof.device {
             Some(id) => active(id) == Some(State::Active),
-            // An issued code stands for an authenticator; with the last one it is over.
-            None if proof.method == Method::Otc => loaded.has_factor(subject),
+            // These stand for an authenticator; with the last one they are over.
+            None if matches!(proof.method, Method::Otc | Method::Recovery) => {
+                loaded.has_factor(subject)
+            }
             None => loaded.owners.contains_key(subject),
         },
         _ => true,

@@ -2,11 +2,15 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::error::StoreError;
 use crate::value::{Row, Value};
+
+/// How long the writer waits for another connection's lock.
+const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a process wants to do with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -83,21 +87,34 @@ pub(crate) fn for_writing(path: &Path) -> Result<Connection, StoreError> {
     let connection = Connection::open(path).map_err(|e| explain(path, &e))?;
     let set = |connection: &Connection| {
         // A commit is on the disk before it is answered (FULL syncs the log each time);
-        // checkpoints are the writer's business, between commits.
+        // checkpoints are the writer's business, between commits. What is deleted is
+        // overwritten: an erased person stands in no free page.
         connection.execute_batch(
             "PRAGMA journal_mode = WAL;
              PRAGMA synchronous = FULL;
              PRAGMA wal_autocheckpoint = 0;
+             PRAGMA secure_delete = ON;
              PRAGMA cache_size = -32768;
-             PRAGMA temp_store = MEMORY;
-             PRAGMA busy_timeout = 1000;",
-        )
+             PRAGMA temp_store = MEMORY;",
+        )?;
+        connection.busy_timeout(PATIENCE)
     };
     set(&connection).map_err(|e| explain(path, &e))?;
     connection.set_prepared_statement_cache_capacity(64);
     crate::migrate::sqlite(&connection)?;
     check_statements(&connection)?;
     Ok(connection)
+}
+
+/// Writes the whole log back and cuts its file off; false when a reader holds it. Waits
+/// for one no longer than an attempt may be kept waiting.
+pub(crate) fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
+    const SHORT: Duration = Duration::from_millis(200);
+    connection.busy_timeout(SHORT).map_err(classify)?;
+    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+    let busy = connection.query_row(truncate, [], |row| row.get::<_, i64>(0));
+    connection.busy_timeout(PATIENCE).map_err(classify)?;
+    Ok(busy.map_err(classify)? == 0)
 }
 
 /// A connection that only reads.

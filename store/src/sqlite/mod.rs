@@ -104,6 +104,10 @@ impl Database {
         self.writer()?.write_rows(sql, params).await
     }
 
+    pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
+        self.writer()?.empty_log().await
+    }
+
     pub(crate) fn waiting(&self) -> usize {
         self.writer.get().map_or(0, Writer::waiting)
     }

@@ -42,6 +42,7 @@ enum Work {
         Vec<Value>,
         oneshot::Sender<Result<Vec<Row>, StoreError>>,
     ),
+    EmptyLog(oneshot::Sender<Result<bool, StoreError>>),
 }
 
 /// Answers on their way out of the thread: one hand-off a batch.
@@ -125,6 +126,12 @@ impl Writer {
     ) -> Result<Vec<Row>, StoreError> {
         let (reply, receiver) = oneshot::channel();
         self.work(Work::Rows(sql, params, reply))?;
+        answer(LONGEST_WORK, receiver).await
+    }
+
+    pub(crate) async fn empty_log(&self) -> Result<bool, StoreError> {
+        let (reply, receiver) = oneshot::channel();
+        self.work(Work::EmptyLog(reply))?;
         answer(LONGEST_WORK, receiver).await
     }
 
@@ -306,6 +313,9 @@ impl Desk {
             }
             Work::Rows(sql, params, reply) => {
                 let _ = reply.send(connect::rows(connection, sql, &params));
+            }
+            Work::EmptyLog(reply) => {
+                let _ = reply.send(connect::empty_log(connection));
             }
         }
     }

@@ -35,6 +35,8 @@ statements! {
                 CAST($5 AS TEXT), CAST($6 AS BIGINT), CAST($7 AS BIGINT), CAST($8 AS BIGINT), 0, NULL, 0, 0
               WHERE NOT EXISTS (SELECT 1 FROM challenges
                 WHERE user_id = CAST($2 AS BIGINT) AND kind = CAST($3 AS TEXT))";
+    FAIL_FIRST = "UPDATE challenges SET failures = 1, day = $2, day_failures = 1
+                  WHERE id = $1 AND failures = 0";
     /// The count of wrong codes stays, unless the code before it is long over.
     REPLACE = "UPDATE challenges SET hash = $2, context = $3, created_at = $4, expires_at = $5,
                  uses_left = 1, failures = CASE WHEN locked_until IS NULL AND expires_at + CAST($6 AS BIGINT) <= $4
@@ -186,6 +188,13 @@ impl Batch {
         self.lock(new.user);
         let refusal = Refusal::ChallengeChanged;
         self.step(INSERT_ONLY, new.params(), Expect::One(refusal));
+    }
+
+    /// The same with a first wrong answer, given on that UTC day (days since 1970).
+    pub fn make_failed_challenge(&mut self, new: &NewChallenge, day: i64) {
+        self.make_only_challenge(new);
+        let refusal = Refusal::ChallengeChanged;
+        self.step(FAIL_FIRST, params![new.id.0, day], Expect::One(refusal));
     }
 
     /// Puts a new code into a challenge that lives on: the count of wrong ones stays,

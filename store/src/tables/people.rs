@@ -29,7 +29,25 @@ macro_rules! whole_person {
     };
 }
 
+/// Nothing stands for the user but the name.
+macro_rules! nothing_left {
+    () => {
+        "NOT EXISTS (SELECT 1 FROM challenges c WHERE c.user_id = users.id)
+           AND NOT EXISTS (SELECT 1 FROM devices d WHERE d.user_id = users.id)
+           AND NOT EXISTS (SELECT 1 FROM sessions s WHERE s.user_id = users.id)
+           AND NOT EXISTS (SELECT 1 FROM accounts a WHERE a.user_id = users.id)
+           AND NOT EXISTS (SELECT 1 FROM recovery_codes r WHERE r.user_id = users.id)
+           AND NOT EXISTS (SELECT 1 FROM outbox o WHERE o.user_id = users.id)"
+    };
+}
+
 statements! {
+    /// Names that begin with `email:`, by the index of names.
+    IDLE_ADDRESSES = concat!("SELECT id FROM users WHERE name >= 'email:' AND name < 'email;' AND ",
+        nothing_left!(), " ORDER BY id LIMIT $1");
+    FORGET_USER = concat!("DELETE FROM users WHERE id = $1 AND ", nothing_left!());
+    FORGET_GUARD = "DELETE FROM guards WHERE id = $1
+                    AND NOT EXISTS (SELECT 1 FROM users u WHERE u.id = $1)";
     BY_NAME = concat!(whole_person!(), "WHERE u.name = $2");
     PAGE = concat!(whole_person!(), "WHERE u.id < $2 ORDER BY u.id DESC LIMIT $3");
     LIVE_CHALLENGES = "SELECT kind, CAST(COUNT(1) AS BIGINT) FROM challenges
@@ -138,6 +156,15 @@ impl Store {
         self.devices(&page, Time::from_millis(0)).await
     }
 
+    /// Some email addresses for which nothing is stored but their name.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn idle_addresses(&self, limit: i64) -> Result<Vec<UserId>, StoreError> {
+        let rows = self.patient_rows(IDLE_ADDRESSES, params![limit]).await?;
+        rows.into_iter().map(|row| row.int(0).map(UserId)).collect()
+    }
+
     /// How many challenges of each kind are live for a user, by kind.
     ///
     /// # Errors
@@ -152,6 +179,14 @@ impl Store {
 }
 
 impl Batch {
+    /// Deletes a user for whom nothing is stored but the name; one for whom something has
+    /// come in the meantime stays.
+    pub fn forget_idle(&mut self, user: UserId) {
+        self.lock(user);
+        self.step(FORGET_USER, params![user.0], Expect::Any);
+        self.step(FORGET_GUARD, params![user.0], Expect::Any);
+    }
+
     /// Deletes a user with everything that belongs to them, under the guard's lock;
     /// refused with [`Refusal::UserGone`] when there is no such user. Audit records stay.
     pub fn erase_person(&mut self, user: UserId) {
