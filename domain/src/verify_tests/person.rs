@@ -173,6 +173,36 @@ fn recovery_codes_go_in_any_order_and_open_a_lock() {
     assert_eq!(method(&other), Some(Method::Recovery));
 }
 
+/// They stand for a factor in force; a pass stands for its holder alone.
+#[test]
+fn without_a_factor_in_force_a_recovery_code_is_wrong_and_a_pass_is_right() {
+    fn check(states: [State; 2], factor: bool) {
+        let mut case = house();
+        for (judged, state) in case.user.devices.iter_mut().zip(states) {
+            judged.device.state = state;
+        }
+        let code = case.ask_person(Ask::Spoken(Spoken::Recovery([2; 32])));
+        let expected = factor.then_some(Method::Recovery);
+        assert_eq!(method(&code), expected, "{states:?}");
+        assert_eq!(case.user.recovery[1].used, factor);
+        if !factor {
+            // Like a wrong one, the count included.
+            assert_eq!(code.verdict, Verdict::Rejected);
+            assert_eq!(case.failures(), 1);
+        }
+        let pass = case.ask_person(Ask::Spoken(Spoken::Pass([61; 32])));
+        assert_eq!(method(&pass), Some(Method::Pass), "{states:?}");
+    }
+    let (off, pending) = (
+        State::Deactivated(START),
+        State::Pending(START.plus_millis(60_000)),
+    );
+    check([State::Active, off], true);
+    check([pending, State::Active], true);
+    check([off, off], false);
+    check([pending, off], false);
+}
+
 #[test]
 fn a_pass_is_no_recovery_code_nor_the_other_way_round() {
     let mut case = house();

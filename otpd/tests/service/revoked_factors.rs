@@ -154,6 +154,12 @@ async fn an_enrolment_ends_with_the_session_that_began_it(engine: Engine) {
     let token = enrolled["enrollment_token"].as_str().unwrap();
     let out = server.with_token("/auth/logout", json!({}), &session).await;
     out.json(200);
+    let devices = server.get("/api/v1/devices?user_id=alice").await.json(200);
+    assert_eq!(
+        devices["data"],
+        json!([]),
+        "the pending device has gone with it"
+    );
     let body = json!({ "token": device.code(&server) });
     let late = server.with_token("/enable-mfa/confirm", body, token).await;
     late.problem(401, "unauthenticated");

@@ -74,6 +74,7 @@ on_both_engines! {
     outbox::a_mail_is_posted_taken_once_and_removed,
     people::a_person_is_shown_with_their_numbers,
     people::people_are_paged_newest_first,
+    people::only_addresses_without_anything_are_forgotten,
     people::an_erased_person_leaves_nothing_behind_and_nobody_else_is_touched,
     signing::a_signing_key_is_next_then_active_then_retired_then_gone,
     signing::the_first_signing_keys_can_initialise_a_database,

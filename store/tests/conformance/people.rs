@@ -174,3 +174,54 @@ pub async fn an_erased_person_leaves_nothing_behind_and_nobody_else_is_touched(w
     assert_ne!(other.user, alice.user);
     other.spend(&store, 0).await;
 }
+
+/// Each of these has something, but for two addresses and a user of another kind.
+pub async fn only_addresses_without_anything_are_forgotten(world: World) {
+    let store = world.store().await;
+    let now = store.now().await.unwrap();
+    let mut ids = Vec::new();
+    for name in [
+        "email:a@x.test",
+        "bob",
+        "email:c@x.test",
+        "email:d@x.test",
+        "email:e@x.test",
+    ] {
+        let id = UserId(store.new_id().await.unwrap());
+        let mut batch = Batch::new();
+        batch.make_user(id, &UserName::parse(name).unwrap(), now);
+        store.commit(batch).await.unwrap();
+        ids.push(id);
+    }
+    enrol(&store, "email:f@x.test", "phone").await;
+    sign_up(&store, "email:g@x.test").await;
+    open(&store, &session("s", ids[2], now)).await;
+    let idle = store.idle_addresses(9).await.unwrap();
+    assert_eq!(idle, [ids[0], ids[3], ids[4]]);
+    assert_eq!(store.idle_addresses(1).await.unwrap(), [ids[0]]);
+    // One gets a mail in between.
+    post(&store, &mail(1, Some(ids[3]), now)).await;
+    let mut batch = Batch::new();
+    for id in idle {
+        batch.forget_idle(id);
+    }
+    store.commit(batch).await.unwrap();
+    for (name, left) in [
+        ("email:a@x.test", false),
+        ("bob", true),
+        ("email:c@x.test", true),
+        ("email:d@x.test", true),
+        ("email:e@x.test", false),
+        ("email:f@x.test", true),
+        ("email:g@x.test", true),
+    ] {
+        assert_eq!(person(&store, name).await.is_some(), left, "{name}");
+    }
+    assert!(store.guard(ids[0]).await.unwrap().is_none());
+    assert!(store.guard(ids[3]).await.unwrap().is_some());
+    let mut batch = Batch::new();
+    batch.forget_idle(ids[0]);
+    refused(store.commit(batch).await, Refusal::UserGone);
+    let totals = store.totals().await.unwrap();
+    assert_eq!((totals.users, totals.users_with_2fa), (3, 1));
+}

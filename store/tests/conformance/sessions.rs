@@ -21,12 +21,12 @@ pub fn session(id: &str, user: UserId, now: Time) -> NewSession {
 }
 
 pub async fn open(store: &Store, new: &NewSession) {
-    let login = wait(store, new.user).await;
+    let login = spent_login(store, new.user).await;
     open_after(store, new, login).await.unwrap();
 }
 
-/// A login of that user waits for its second factor.
-async fn wait(store: &Store, user: UserId) -> ChallengeId {
+/// A login of that user whose second factor was right: it is spent.
+async fn spent_login(store: &Store, user: UserId) -> ChallengeId {
     let now = store.now().await.unwrap();
     let id = ChallengeId(store.new_id().await.unwrap());
     let mut batch = Batch::new();
@@ -38,7 +38,7 @@ async fn wait(store: &Store, user: UserId) -> ChallengeId {
         context: "{}".into(),
         created_at: now,
         expires_at: now.plus_seconds(300),
-        uses: 1,
+        uses: 0,
     });
     store.commit(batch).await.unwrap();
     id
@@ -112,7 +112,10 @@ pub async fn no_session_comes_of_a_login_that_was_ended(world: World) {
     let now = store.now().await.unwrap();
     let (alice, bob) = (sign_up(&store, "alice").await, sign_up(&store, "bob").await);
     for (id, except) in [("a1", None), ("a2", Some("other"))] {
-        let (login, bobs) = (wait(&store, alice).await, wait(&store, bob).await);
+        let (login, bobs) = (
+            spent_login(&store, alice).await,
+            spent_login(&store, bob).await,
+        );
         let mut batch = Batch::new();
         batch.end_sessions(alice, except, now);
         store.commit(batch).await.unwrap();
