@@ -85,12 +85,6 @@ fn unknown_keys_are_named_with_the_nearest_known_one() {
         ],
     );
     check_env(
-        &[("OTPD_FOO", "1")],
-        &[
-            "`foo` from OTPD_FOO in the environment is not a known setting; otpd.default.toml lists the known ones.",
-        ],
-    );
-    check_env(
         &[("OTPD_PORT", "8004")],
         &[
             "`port` from OTPD_PORT in the environment is not a known setting; the nearest known one is `OTPD_SERVER__PORT`.",
