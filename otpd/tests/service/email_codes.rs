@@ -39,10 +39,7 @@ async fn a_mailed_code_logs_in_once(engine: Engine) {
     assert_eq!(mails.len(), 1);
     let mail = &mails[0];
     assert_eq!((mail.to.as_str(), mail.code.len()), (DAVE, 6));
-    assert!(
-        mail.text
-            .contains(", 5 minutes after it was requested.")
-    );
+    assert!(mail.text.contains(", 5 minutes after it was requested."));
     let answer = server.try_code(DAVE, mail.code.as_str()).await;
     assert_eq!(answer.header("set-cookie"), None);
     let body = answer.json(200);

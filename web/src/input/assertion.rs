@@ -85,7 +85,7 @@ mod tests {
             ..Given::default()
         };
         let settings = super::super::fields::tests::settings();
-        let mut fields = Fields::of(given, false, &settings).ok().expect("an object");
+        let mut fields = Fields::of(given, false, &settings).expect("an object");
         let asked = Asked::read(&mut fields);
         match fields.finish(asked) {
             Ok(Asked(wanted)) => Ok(wanted),
