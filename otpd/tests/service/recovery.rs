@@ -150,7 +150,7 @@ async fn codes_are_worth_nothing_without_a_factor_and_a_pass_is(engine: Engine) 
     let pass = server
         .post("/api/v1/users/alice/pass", pass)
         .await
-        .data(201);
+        .json(201);
     let answer = login(pass["pass"].as_str().unwrap()).await.json(200);
     assert_eq!(answer["status"], "verified");
     let jws = answer["assertion"].as_str().unwrap();

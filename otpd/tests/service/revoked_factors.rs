@@ -112,7 +112,7 @@ async fn a_factor_confirmed_by_a_caller_ends_other_sessions_too(engine: Engine) 
     assert!(!server.is_active(&other).await);
     let token = enrolled["enrollment_token"].as_str().unwrap();
     let shown = server.with_token("/qrcode/alice", json!({}), token).await;
-    shown.problem(401, "unauthenticated");
+    shown.problem(409, "mfa_not_pending");
 }
 
 /// Logged out while the first code is on its way: the factor came first, or not at all.
