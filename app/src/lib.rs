@@ -2,6 +2,7 @@
 
 mod accounts;
 pub mod audit;
+mod bulk;
 mod caller;
 mod context;
 mod devices;

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use crate::bench::BenchArgs;
+use crate::bench::{BareArgs, BenchArgs, FillArgs};
 
 /// One-time passwords, done right, for everyone.
 ///
@@ -51,6 +51,12 @@ pub enum Command {
     Qr(SecretArgs),
     /// Measure a running server with devices of its own.
     Bench(BenchArgs),
+    /// Serve the bare handler that `otpd bench --bare` compares with.
+    #[command(hide = true)]
+    BenchBare(BareArgs),
+    /// Fill a database that is not in production with devices for `otpd bench --filled`, offline.
+    #[command(hide = true)]
+    BenchFill(FillArgs),
 }
 
 /// `otpd keys`

@@ -37,6 +37,7 @@ fn is_broken_pipe(error: &anyhow::Error) -> bool {
 fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Bench(args) => return otpd::bench::run(args),
+        Command::BenchBare(args) => otpd::bench::serve_bare(&args)?,
         Command::Code(args) => commands::secret::code(&args)?,
         Command::Qr(args) => commands::secret::qr(&args)?,
         Command::Openapi => {
@@ -52,6 +53,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         | Command::Root(_)
         | Command::Audit(_)
         | Command::Doctor
+        | Command::BenchFill(_)
         | Command::Migrate { .. } => return with_settings(&command),
     }
     Ok(ExitCode::SUCCESS)
@@ -89,6 +91,7 @@ async fn dispatch(
             let fine = commands::doctor::run(loaded, around).await?;
             return Ok(ExitCode::from(u8::from(!fine)));
         }
+        Command::BenchFill(args) => otpd::bench::fill(args, settings, around).await?,
         Command::Migrate { .. } => commands::migrate::run(settings, around).await?,
         _ => commands::serve::run(settings, around).await?,
     }

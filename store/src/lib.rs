@@ -26,6 +26,7 @@ pub use batch::Batch;
 pub use error::{Refusal, StoreError};
 pub use lane::{Answer, BatchFacts, Clock, Judge, Submission, Ticket};
 pub use migrate::schema;
+pub use postgres::baseline::{HotRows, HotUpdate};
 pub use rate::RateCounters;
 pub use settings::{Settings, Target};
 pub use sqlite::Access;

@@ -3,14 +3,17 @@
 use std::fmt;
 use std::str::FromStr;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+
+use super::filled::Seed;
 
 /// What to measure and how hard.
 #[derive(Args, Clone, Debug)]
 pub struct BenchArgs {
-    /// Where the server listens; plain HTTP only
-    #[arg(long, default_value = "http://127.0.0.1:8004")]
-    pub url: String,
+    /// Where the server listens; plain HTTP only. Several addresses (commas between) are nodes of one
+    /// service, over which the connections are spread
+    #[arg(long, default_value = "http://127.0.0.1:8004", value_delimiter = ',')]
+    pub url: Vec<String>,
 
     /// API key with the scopes devices:write and otp:verify
     #[arg(long, env = "OTPD_BENCH_KEY", hide_env_values = true)]
@@ -49,6 +52,31 @@ pub struct BenchArgs {
     #[arg(long, overrides_with = "baseline")]
     pub no_baseline: bool,
 
+    /// Measure a bare handler too, which parses the same JSON and answers the same: this program again, or
+    /// one that you started yourself to bind it to a core (`taskset -c 0 otpd bench-bare`)
+    #[arg(long, value_name = "URL", num_args = 0..=1)]
+    pub bare: Option<Option<String>>,
+
+    /// Measure single-row updates in that PostgreSQL database too, in a table of their own
+    #[arg(long, value_name = "URL")]
+    pub postgres_baseline: Option<DatabaseUrl>,
+
+    /// Which device comes next
+    #[arg(long, value_enum, default_value_t = Order::InTurn)]
+    pub order: Order,
+
+    /// Ask GET /livez every 20 ms beside the verifications, on a connection of its own
+    #[arg(long)]
+    pub watch: bool,
+
+    /// Use devices that `otpd bench-fill` made with this seed, and register none
+    #[arg(long, value_name = "SEED", hide = true)]
+    pub filled: Option<Seed>,
+
+    /// How many devices were filled in; as many as are used when left out
+    #[arg(long, hide = true, requires = "filled")]
+    pub stored: Option<u32>,
+
     /// Leave the devices on the server
     #[arg(long)]
     pub no_cleanup: bool,
@@ -56,6 +84,40 @@ pub struct BenchArgs {
     /// Print one JSON object
     #[arg(long)]
     pub json: bool,
+}
+
+/// In which order the devices verify.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Order {
+    /// As they were registered: neighbours in the database follow each other.
+    InTurn,
+    /// Shuffled once: each verification touches another part of the database.
+    Random,
+}
+
+/// The address of a database, with its password, and so never printed.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl DatabaseUrl {
+    /// The address as given.
+    pub(super) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for DatabaseUrl {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DatabaseUrl(…)")
+    }
 }
 
 /// An API key as given by the caller: visible ASCII, fit for a header, and never printed.
@@ -110,7 +172,8 @@ mod tests {
     #[test]
     fn defaults_are_those_of_the_manual() {
         let args = parsed(&["--key", "k"]).unwrap();
-        assert_eq!(args.url, "http://127.0.0.1:8004");
+        assert_eq!(args.url, ["http://127.0.0.1:8004"]);
+        assert!(args.bare.is_none() && args.order == Order::InTurn);
         assert_eq!(
             (args.connections, args.devices, args.seconds),
             (64, 20_000, 10)
@@ -148,8 +211,30 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_never_printed() {
-        let args = parsed(&["--key", "otpd_a_secret"]).unwrap();
+    fn a_bare_handler_is_started_or_named() {
+        fn check(words: &[&str], expected: Option<Option<&str>>) {
+            let bare = parsed(words).unwrap().bare;
+            let found = bare.as_ref().map(Option::as_deref);
+            assert_eq!(found, expected, "{words:?}");
+        }
+        check(&["--key", "k"], None);
+        check(&["--key", "k", "--bare", "--json"], Some(None));
+        check(
+            &["--key", "k", "--bare", "http://h:1"],
+            Some(Some("http://h:1")),
+        );
+    }
+
+    #[test]
+    fn nodes_are_separated_by_commas() {
+        let args = parsed(&["--key", "k", "--url", "http://a:1,http://b:2"]).unwrap();
+        assert_eq!(args.url, ["http://a:1", "http://b:2"]);
+    }
+
+    #[test]
+    fn keys_and_passwords_are_never_printed() {
+        let url = "postgres://u:secret@h/d";
+        let args = parsed(&["--key", "otpd_a_secret", "--postgres-baseline", url]).unwrap();
         assert!(!format!("{args:?}").contains("secret"));
     }
 }

@@ -9,6 +9,7 @@ use otp::Secret;
 use serde::Deserialize;
 
 use super::client::Connection;
+use super::filled::{Seed, spread};
 use super::request::Requests;
 use super::response::Response;
 use super::tally::Problem;
@@ -84,6 +85,27 @@ pub(super) fn register(
         all.extend(part?);
     }
     Ok(all)
+}
+
+/// A worker's share of devices that were filled in: of all that the run drives, spread over those stored.
+pub(super) fn filled(worker: u32, share: Share, seed: &Seed, stored: u32) -> Vec<Enrolled> {
+    spread(share.devices, stored)
+        .skip(worker as usize)
+        .step_by(share.workers as usize)
+        .map(|number| seed.device(number))
+        .collect()
+}
+
+/// Brings things into an order that depends on `seed` alone (Fisher and Yates, on splitmix64).
+pub(super) fn shuffle<T>(things: &mut [T], seed: [u8; 4]) {
+    let mut state = u64::from(u32::from_be_bytes(seed));
+    for end in (1..things.len()).rev() {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        let at = (mixed ^ (mixed >> 31)) % (end as u64 + 1);
+        things.swap(end, at as usize);
+    }
 }
 
 /// Registers one device; nothing comes back for one that a busy server made without being able to say so,
@@ -247,6 +269,22 @@ mod tests {
         );
         check(&body("!!!", "SHA1", 6, 30), false);
         check("{}", false);
+    }
+
+    #[test]
+    fn a_shuffle_keeps_everything_and_moves_it() {
+        let ordered: Vec<u32> = (0..100).collect();
+        let shuffled = |seed| {
+            let mut things = ordered.clone();
+            shuffle(&mut things, seed);
+            things
+        };
+        let one = shuffled([0, 0, 0, 1]);
+        assert_ne!(one, ordered);
+        assert_ne!(one, shuffled([0, 0, 0, 2]));
+        let mut sorted = one;
+        sorted.sort_unstable();
+        assert_eq!(sorted, ordered);
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! What a run found, as a table for people and as one JSON object.
 
-use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
 use std::io::{self, Write as _};
-use std::time::{Duration, Instant};
 
 use serde::Serialize;
 
-use super::tally::Tally;
+use super::measured::Measured;
 
 /// The result of a whole run.
 #[derive(Debug, Serialize)]
@@ -18,18 +16,28 @@ pub(super) struct Report {
     pub(super) connections: u32,
     /// Driver threads used.
     pub(super) threads: u32,
-    /// Devices registered.
+    /// Devices driven.
     pub(super) devices: u32,
-    /// Seconds that their registration took.
-    pub(super) registration_seconds: f64,
+    /// Seconds that their registration took, unless they were there before.
+    pub(super) registration_seconds: Option<f64>,
+    /// Devices that were filled in before, when the run's are among those.
+    pub(super) stored: Option<u32>,
+    /// Which device came next.
+    pub(super) order: &'static str,
     /// Verifications per second asked for, when the rate was constant.
     pub(super) rate: Option<u32>,
     /// `GET /livez` over the same connections.
     pub(super) livez: Option<Measured>,
     /// The verifications.
     pub(super) verify: Measured,
-    /// Verifications per second over `/livez` per second.
-    pub(super) ratio: Option<f64>,
+    /// The bare handler over as many connections.
+    pub(super) bare: Option<Measured>,
+    /// Single-row updates of PostgreSQL over as many connections.
+    pub(super) postgres: Option<Measured>,
+    /// `GET /livez` once in a while beside the verifications.
+    pub(super) watched: Option<Measured>,
+    /// Verifications per second over those.
+    pub(super) ratios: Ratios,
     /// Requests of the warm-up that were not accepted.
     pub(super) warm_faults: u64,
     /// Whether the devices gave out before the time was up.
@@ -42,120 +50,50 @@ pub(super) struct Report {
     pub(super) notes: Vec<String>,
 }
 
-/// One measured phase.
-#[derive(Debug, Serialize)]
-pub(super) struct Measured {
-    /// From the start to the last answer.
-    pub(super) seconds: f64,
-    /// Expected answers per second.
-    pub(super) per_second: f64,
-    /// Answers that were the one that had to come.
-    pub(super) accepted: u64,
-    /// Verdicts of `"valid": false`, by reason.
-    rejected: BTreeMap<String, u64>,
-    /// Other answers, by status and problem code.
-    refused: BTreeMap<String, u64>,
-    /// Requests without a usable answer, by kind.
-    failed: BTreeMap<String, u64>,
-    /// Answers by class of status.
-    status: BTreeMap<String, u64>,
-    /// Requests of a constant rate that were due and never sent.
-    pub(super) unsent: u64,
-    /// Latencies of all answers, in microseconds.
-    latency_us: Latencies,
-    /// CPU time that the driver itself used, where the system tells.
-    driver_cpu_seconds: Option<f64>,
-}
-
-#[derive(Debug, Serialize)]
-struct Latencies {
-    p50: u64,
-    p99: u64,
-    p99_9: u64,
-    max: u64,
-}
-
-impl Measured {
-    /// The phase that began at `start`; `cpu` is what the driver used meanwhile.
-    pub(super) fn new(tally: &Tally, start: Instant, cpu: Option<Duration>) -> Self {
-        let seconds = tally.last.map_or(0.0, |last| {
-            last.saturating_duration_since(start).as_secs_f64()
-        });
-        let at = |quantile| tally.latency_us.value_at_quantile(quantile);
-        let classes = tally
-            .classes
-            .iter()
-            .enumerate()
-            .filter(|(_, count)| **count > 0);
-        Self {
-            seconds,
-            per_second: if seconds > 0.0 {
-                tally.accepted as f64 / seconds
-            } else {
-                0.0
-            },
-            accepted: tally.accepted,
-            rejected: tally.rejected.clone(),
-            refused: tally.refused.clone(),
-            failed: tally.failed.clone(),
-            status: classes
-                .map(|(class, count)| (format!("{class}xx"), *count))
-                .collect(),
-            unsent: tally.unsent,
-            latency_us: Latencies {
-                p50: at(0.5),
-                p99: at(0.99),
-                p99_9: at(0.999),
-                max: tally.latency_us.max(),
-            },
-            driver_cpu_seconds: cpu.map(|cpu| cpu.as_secs_f64()),
-        }
-    }
-
-    fn is_clean(&self) -> bool {
-        self.accepted > 0
-            && self.rejected.is_empty()
-            && self.refused.is_empty()
-            && self.failed.is_empty()
-    }
-
-    fn row(&self, name: &str) -> String {
-        let Latencies {
-            p50,
-            p99,
-            p99_9,
-            max,
-        } = self.latency_us;
-        let cpu = match self.driver_cpu_seconds {
-            Some(cpu) if self.accepted > 0 => format!("{:.1}", cpu * 1e6 / self.accepted as f64),
-            _ => "-".to_owned(),
-        };
-        format!(
-            "{name:<12}{:>12.0}{:>12}{:>9.1}{p50:>10}{p99:>10}{p99_9:>10}{max:>10}{cpu:>12}",
-            self.per_second, self.accepted, self.seconds
-        )
-    }
-
-    fn write_faults(&self, name: &str, out: &mut impl fmt::Write) -> fmt::Result {
-        for (kind, counts) in [
-            ("rejected", &self.rejected),
-            ("answered", &self.refused),
-            ("failed", &self.failed),
-        ] {
-            for (what, count) in counts {
-                writeln!(out, "{name}: {count} {kind}: {what}")?;
-            }
-        }
-        Ok(())
-    }
+/// Verifications per second over what was measured beside them.
+#[derive(Debug, Default, Serialize)]
+pub(super) struct Ratios {
+    /// Over `GET /livez`.
+    pub(super) livez: Option<f64>,
+    /// Over the bare handler.
+    pub(super) bare: Option<f64>,
+    /// Over single-row updates.
+    pub(super) postgres: Option<f64>,
 }
 
 impl Report {
+    /// The ratios to what this report holds.
+    pub(super) fn with_ratios(mut self) -> Self {
+        let to = |other: &Option<Measured>| {
+            let other = other.as_ref().map(|other| other.per_second);
+            let other = other.filter(|rate| *rate > 0.0);
+            other.map(|rate| self.verify.per_second / rate)
+        };
+        self.ratios = Ratios {
+            livez: to(&self.livez),
+            bare: to(&self.bare),
+            postgres: to(&self.postgres),
+        };
+        self
+    }
+
+    /// Each phase that was measured, by its name in the table.
+    fn phases(&self) -> impl Iterator<Item = (&'static str, &Measured)> {
+        let named = [
+            ("GET /livez", self.livez.as_ref()),
+            ("bare handler", self.bare.as_ref()),
+            ("row update", self.postgres.as_ref()),
+            ("verify", Some(&self.verify)),
+            ("/livez beside", self.watched.as_ref()),
+        ];
+        named
+            .into_iter()
+            .filter_map(|(name, phase)| Some((name, phase?)))
+    }
+
     /// Whether every request of the run got the answer that had to come.
     pub(super) fn is_clean(&self) -> bool {
-        self.verify.is_clean()
-            && self.warm_faults == 0
-            && self.livez.as_ref().is_none_or(Measured::is_clean)
+        self.warm_faults == 0 && self.phases().all(|(_, phase)| phase.is_clean())
     }
 
     /// Writes the report to standard output, in JSON or as a table.
@@ -178,8 +116,6 @@ impl fmt::Display for Report {
             url,
             connections,
             threads,
-            devices,
-            registration_seconds,
             ..
         } = self;
         let pace = self
@@ -191,14 +127,10 @@ impl fmt::Display for Report {
             f,
             "{url}, {connections} connections, {threads} driver threads, {pace}"
         )?;
-        let per_second = f64::from(*devices) / registration_seconds.max(1e-9);
+        writeln!(f, "{}\n", self.origin())?;
         writeln!(
             f,
-            "{devices} devices registered in {registration_seconds:.1} s, {per_second:.0}/s\n"
-        )?;
-        writeln!(
-            f,
-            "{:<12}{:>12}{:>12}{:>9}{:>10}{:>10}{:>10}{:>10}{:>12}",
+            "{:<16}{:>12}{:>12}{:>9}{:>10}{:>10}{:>10}{:>10}{:>12}",
             "",
             "per second",
             "accepted",
@@ -209,18 +141,22 @@ impl fmt::Display for Report {
             "max µs",
             "driver µs"
         )?;
-        if let Some(livez) = &self.livez {
-            writeln!(f, "{}", livez.row("GET /livez"))?;
+        for (name, phase) in self.phases() {
+            writeln!(f, "{}", phase.row(name))?;
         }
-        writeln!(f, "{}", self.verify.row("verify"))?;
-        if let Some(ratio) = self.ratio {
-            writeln!(f, "verify to /livez: {ratio:.3}")?;
+        for (name, ratio) in [
+            ("/livez", self.ratios.livez),
+            ("the bare handler", self.ratios.bare),
+            ("single-row updates", self.ratios.postgres),
+        ] {
+            if let Some(ratio) = ratio {
+                writeln!(f, "verify to {name}: {ratio:.3}")?;
+            }
         }
         let mut faults = String::new();
-        if let Some(livez) = &self.livez {
-            livez.write_faults("GET /livez", &mut faults)?;
+        for (name, phase) in self.phases() {
+            phase.write_faults(name, &mut faults)?;
         }
-        self.verify.write_faults("verify", &mut faults)?;
         if self.warm_faults > 0 {
             writeln!(faults, "warm-up: {} not accepted", self.warm_faults)?;
         }
@@ -234,6 +170,21 @@ impl fmt::Display for Report {
 }
 
 impl Report {
+    /// Where the devices come from.
+    fn origin(&self) -> String {
+        let devices = self.devices;
+        match (self.registration_seconds, self.stored) {
+            (Some(seconds), _) => {
+                let per_second = f64::from(devices) / seconds.max(1e-9);
+                format!("{devices} devices registered in {seconds:.1} s, {per_second:.0}/s")
+            }
+            (None, stored) => {
+                let stored = stored.unwrap_or(devices);
+                format!("{devices} devices of {stored} that were filled in before")
+            }
+        }
+    }
+
     /// What a reader should know besides the numbers, a line each.
     fn remarks(&self) -> String {
         let mut lines = self.notes.clone();
@@ -265,22 +216,30 @@ impl Report {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::super::clock::now;
-    use super::super::tally::Outcome;
+    use super::super::tally::{Outcome, Tally};
     use super::*;
+
+    fn accepted(count: u64, end: std::time::Instant) -> Tally {
+        let mut tally = Tally::new();
+        for n in 1..=count {
+            tally.answered(200, Outcome::Accepted, Duration::from_micros(n), end);
+        }
+        tally
+    }
+
+    /// A phase of two seconds.
+    fn phase(count: u64) -> Measured {
+        let start = now();
+        let tally = accepted(count, start + Duration::from_secs(2));
+        Measured::new(&tally, start, None)
+    }
 
     fn report(faults: &[Outcome]) -> Report {
         let start = now();
-        let mut tally = Tally::new();
-        for n in 1..=1_000 {
-            let latency = Duration::from_micros(n);
-            tally.answered(
-                200,
-                Outcome::Accepted,
-                latency,
-                start + Duration::from_secs(2),
-            );
-        }
+        let mut tally = accepted(1_000, start + Duration::from_secs(2));
         for fault in faults {
             let copy = match fault {
                 Outcome::Rejected(reason) => Outcome::Rejected(reason.clone()),
@@ -293,17 +252,23 @@ mod tests {
             connections: 64,
             threads: 1,
             devices: 400,
-            registration_seconds: 0.5,
+            registration_seconds: Some(0.5),
+            stored: None,
+            order: "in_turn",
             rate: None,
             livez: None,
+            bare: Some(phase(2_000)),
+            postgres: None,
+            watched: None,
             verify: Measured::new(&tally, start, Some(Duration::from_millis(5))),
-            ratio: Some(0.25),
+            ratios: Ratios::default(),
             warm_faults: 0,
             exhausted: true,
             devices_needed: Some(4_000),
             devices_left: 0,
             notes: vec![],
         }
+        .with_ratios()
     }
 
     #[test]
@@ -311,7 +276,7 @@ mod tests {
         let text = report(&[]).to_string();
         for part in [
             "400 devices registered in 0.5 s, 800/s",
-            "verify to /livez: 0.250",
+            "verify to the bare handler: 0.500",
             "every answer was",
             "--devices 4000",
         ] {
@@ -319,7 +284,7 @@ mod tests {
         }
         let row: Vec<&str> = text
             .lines()
-            .find(|line| line.starts_with("verify "))
+            .find(|line| line.starts_with("verify  "))
             .unwrap()
             .split_whitespace()
             .collect();
@@ -352,5 +317,7 @@ mod tests {
         assert_eq!(value["verify"]["status"]["2xx"], 1_000);
         assert_eq!(value["verify"]["latency_us"]["p99_9"], 999);
         assert_eq!(value["devices_needed"], 4_000);
+        assert_eq!(value["ratios"]["bare"], 0.5);
+        assert_eq!(value["ratios"]["livez"], serde_json::Value::Null);
     }
 }

@@ -11,6 +11,16 @@ const NUMBER_WIDTH: usize = 7;
 /// Digits of a code.
 const CODE_WIDTH: usize = 6;
 
+/// What the names of a run's devices begin with.
+pub(super) fn run_name(seed: [u8; 4]) -> String {
+    format!("bench-{:08x}", u32::from_be_bytes(seed))
+}
+
+/// The name of device `number` of a run.
+pub(super) fn device_id(run: &str, number: u32) -> String {
+    format!("{run}-{number:0NUMBER_WIDTH$}")
+}
+
 /// What all requests of one run share.
 #[derive(Debug)]
 pub(super) struct Requests {
@@ -23,13 +33,13 @@ pub(super) struct Requests {
 impl Requests {
     /// Requests to `target` in the name of `key`; `seed` sets this run's devices apart from all others.
     pub(super) fn new(target: Arc<Target>, key: ApiKey, seed: [u8; 4]) -> Self {
-        let run = format!("bench-{:08x}", u32::from_be_bytes(seed));
+        let run = run_name(seed);
         Self { target, key, run }
     }
 
     /// The name of device `number`, which is its user's name too.
     fn device_id(&self, number: u32) -> String {
-        format!("{}-{number:0NUMBER_WIDTH$}", self.run)
+        device_id(&self.run, number)
     }
 
     /// `GET /livez`, which takes no credential.

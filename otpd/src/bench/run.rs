@@ -7,12 +7,13 @@ use std::time::Duration;
 
 use anyhow::{Context, bail};
 
-use super::args::BenchArgs;
+use super::args::{BenchArgs, Order};
 use super::client::{Connection, Target};
 use super::clock::{OffsetBounds, PROBE_PAUSE, PROBES, ServerClock, http_date_seconds, now};
-use super::devices::{self, Share};
+use super::devices::{self, Enrolled, Share};
+use super::measured::Measured;
 use super::plan::{Plan, devices_needed, start_delay};
-use super::report::{Measured, Report};
+use super::report::{Ratios, Report};
 use super::request::Requests;
 use super::tally::Tally;
 use super::verify::{self, Phase};
@@ -20,9 +21,6 @@ use super::workers::{Progress, Signals, Worker, on_all};
 
 /// How long one probe of the server's clock may take.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Longest baseline measurement, in seconds: it needs no more to be steady.
-const BASELINE_SECONDS: u32 = 3;
 
 /// Runs `otpd bench` and prints what it found; fails the process when any answer was not an acceptance.
 ///
@@ -60,35 +58,46 @@ pub(super) fn measure(args: &BenchArgs, signals: &Arc<Signals>) -> anyhow::Resul
 }
 
 /// A run under way.
-struct Run<'a> {
-    args: &'a BenchArgs,
-    signals: &'a Arc<Signals>,
-    requests: Arc<Requests>,
-    workers: Vec<Worker>,
-    share: Share,
-    clock: ServerClock,
+pub(super) struct Run<'a> {
+    /// What was asked for.
+    pub(super) args: &'a BenchArgs,
+    /// Why it may end early.
+    pub(super) signals: &'a Arc<Signals>,
+    /// In wire form.
+    pub(super) requests: Arc<Requests>,
+    /// Its threads.
+    pub(super) workers: Vec<Worker>,
+    /// Which devices are whose.
+    pub(super) share: Share,
+    /// The server's time.
+    pub(super) clock: ServerClock,
+    /// What sets this run's devices apart.
+    pub(super) seed: [u8; 4],
+    /// A connection of its own that looks at `/livez` meanwhile.
+    watcher: Option<Worker>,
     notes: Vec<String>,
 }
 
 impl<'a> Run<'a> {
     /// Resolves the address, finds the server there and learns its time.
     fn prepare(args: &'a BenchArgs, signals: &'a Arc<Signals>) -> anyhow::Result<Self> {
-        let target = Arc::new(Target::resolve(&args.url)?);
-        let requests = Arc::new(Requests::new(
-            Arc::clone(&target),
-            args.key.clone(),
-            random_seed()?,
-        ));
+        let targets = args
+            .url
+            .iter()
+            .map(|url| Target::resolve(url).map(Arc::new));
+        let targets = targets.collect::<anyhow::Result<Vec<_>>>()?;
+        let Some(target) = targets.first() else {
+            bail!("no address")
+        };
+        let seed = match &args.filled {
+            Some(seed) => seed.run(),
+            None => random_seed()?,
+        };
+        let requests = Arc::new(Requests::new(Arc::clone(target), args.key.clone(), seed));
         // A worker without a connection or a device would end the run at once.
         let count = args.threads.min(args.connections).min(args.devices);
-        let workers = (0..count)
-            .map(|index| {
-                let connections =
-                    args.connections / count + u32::from(index < args.connections % count);
-                Worker::new(index, connections, &target)
-            })
-            .collect::<Result<Vec<_>, _>>()
-            .context("starting the driver's threads")?;
+        let workers = workers(args, count, &targets)?;
+        let watcher = args.watch.then(|| Worker::new(count, 1, &targets));
         let share = Share {
             devices: args.devices,
             workers: count,
@@ -101,6 +110,8 @@ impl<'a> Run<'a> {
             workers,
             share,
             clock,
+            seed,
+            watcher: watcher.transpose()?,
             notes: Vec::new(),
         };
         run.learn_time()?;
@@ -113,7 +124,7 @@ impl<'a> Run<'a> {
             bail!("no worker")
         };
         let known = first.on_first(async |connection| probe(connection, clock, &request).await);
-        match known.with_context(|| format!("no otpd answers at {}", self.args.url))? {
+        match known.with_context(|| format!("no otpd answers at {}", self.args.url.join(", ")))? {
             Some(bounds) => self.clock = clock.moved(bounds.offset_ms()),
             None => self
                 .notes
@@ -123,17 +134,11 @@ impl<'a> Run<'a> {
     }
 
     fn measure(&mut self) -> anyhow::Result<Report> {
-        let began = now();
-        let registered = self.register()?;
-        let registration_seconds = began.elapsed().as_secs_f64();
-        let livez = if self.args.no_baseline {
-            None
-        } else {
-            Some(self.baseline())
-        };
+        let (registered, registration_seconds) = self.enrol()?;
+        let baselines = self.baselines()?;
         self.wait_for_start()?;
         let warm = (self.args.warm > 0).then(|| self.verify(self.args.warm, "warming up").0);
-        let (tally, verify) = self.verify(self.args.seconds, "verifying");
+        let (tally, verify, watched) = self.verify_watched();
         if self.signals.interrupted() {
             self.notes.push("interrupted".to_owned());
         }
@@ -147,59 +152,78 @@ impl<'a> Run<'a> {
         };
         let needed = (exhausted && seen > 0.0)
             .then(|| devices_needed(seen, self.args.seconds + self.args.warm));
-        let per_livez = livez
-            .as_ref()
-            .map(|livez| livez.per_second)
-            .filter(|rate| *rate > 0.0);
-        Ok(Report {
-            url: self.args.url.clone(),
+        let report = Report {
+            url: self.args.url.join(", "),
             connections: self.args.connections,
             threads: self.share.workers,
             devices: registered,
             registration_seconds,
+            stored: self.stored(),
+            order: match self.args.order {
+                Order::InTurn => "in_turn",
+                Order::Random => "random",
+            },
             rate: self.args.rate,
-            ratio: per_livez.map(|livez| verify.per_second / livez),
-            livez,
+            livez: baselines.livez,
+            bare: baselines.bare,
+            postgres: baselines.postgres,
             verify,
+            watched,
+            ratios: Ratios::default(),
             warm_faults: warm.as_ref().map_or(0, Tally::faults),
             exhausted,
             devices_needed: needed,
             devices_left: 0,
             notes: std::mem::take(&mut self.notes),
-        })
+        };
+        Ok(report.with_ratios())
     }
 
-    /// Registers all devices and hands each worker its own; returns how many there are.
-    fn register(&mut self) -> anyhow::Result<u32> {
-        let (share, requests, signals) = (self.share, Arc::clone(&self.requests), self.signals);
-        let progress = Progress::counting("registering", share.devices, self.signals);
-        let made = on_all(&mut self.workers, &progress, |worker| {
-            devices::register(worker, share, &requests, signals)
-        });
-        let mut registered = 0;
+    /// Devices in the database, when they were filled in.
+    fn stored(&self) -> Option<u32> {
+        let filled = self.args.filled.is_some();
+        filled.then(|| self.args.stored.unwrap_or(self.args.devices))
+    }
+
+    /// Gives each worker its devices, new ones or some of those filled in; returns how many there are
+    /// and the seconds that their registration took.
+    fn enrol(&mut self) -> anyhow::Result<(u32, Option<f64>)> {
+        let began = now();
+        let (share, seed, order) = (self.share, self.seed, self.args.order);
+        let made = match (&self.args.filled, self.stored()) {
+            (Some(filled), Some(stored)) => {
+                let workers = self.workers.iter();
+                let devices =
+                    workers.map(|worker| Ok(devices::filled(worker.index, share, filled, stored)));
+                devices.collect()
+            }
+            _ => self.register(),
+        };
+        let mut count = 0;
         for (worker, devices) in self.workers.iter_mut().zip(made) {
-            let devices = devices?;
-            let count = u32::try_from(devices.len())?;
-            registered += count;
-            worker.plan = Arc::new(Mutex::new(Plan::new(count)));
+            let mut devices = devices?;
+            if order == Order::Random {
+                devices::shuffle(&mut devices, seed);
+            }
+            let own = u32::try_from(devices.len())?;
+            count += own;
+            worker.plan = Arc::new(Mutex::new(Plan::new(own)));
             worker.devices = devices.into();
         }
         if self.signals.interrupted() {
             bail!("interrupted");
         }
-        Ok(registered)
+        let seconds = began.elapsed().as_secs_f64();
+        Ok((count, self.args.filled.is_none().then_some(seconds)))
     }
 
-    fn baseline(&mut self) -> Measured {
-        let phase = self.phase(self.args.seconds.min(BASELINE_SECONDS), None);
-        let (requests, signals) = (Arc::clone(&self.requests), self.signals);
-        let cpu = driver_cpu();
-        let tallies = on_all(
-            &mut self.workers,
-            &Progress::waiting("GET /livez", self.signals),
-            |worker| verify::baseline(worker, &phase, &requests, signals),
-        );
-        Measured::new(&summed(&tallies), phase.start, used_since(cpu))
+    /// Registers all devices, each worker its own.
+    fn register(&mut self) -> Vec<anyhow::Result<Vec<Enrolled>>> {
+        let (share, requests, signals) = (self.share, Arc::clone(&self.requests), self.signals);
+        let progress = Progress::counting("registering", share.devices, self.signals);
+        on_all(&mut self.workers, &progress, |worker| {
+            devices::register(worker, share, &requests, signals)
+        })
     }
 
     /// Waits until each device has all its steps to give, then sees to it that all connections stand.
@@ -220,6 +244,28 @@ impl<'a> Run<'a> {
         made.into_iter()
             .collect::<Result<(), _>>()
             .context("the server no longer answers GET /livez")
+    }
+
+    /// The measured phase, and what a look at `/livez` once in a while found meanwhile.
+    fn verify_watched(&mut self) -> (Tally, Measured, Option<Measured>) {
+        let Some(mut watcher) = self.watcher.take() else {
+            let (tally, measured) = self.verify(self.args.seconds, "verifying");
+            return (tally, measured, None);
+        };
+        let (phase, requests, signals) = (
+            self.phase(self.args.seconds, None),
+            Arc::clone(&self.requests),
+            self.signals,
+        );
+        std::thread::scope(|scope| {
+            let watching = scope.spawn(|| verify::watch(&mut watcher, &phase, &requests, signals));
+            let (tally, measured) = self.verify(self.args.seconds, "verifying");
+            let watched = watching
+                .join()
+                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            let watched = Measured::new(&watched, phase.start, None);
+            (tally, measured, Some(watched))
+        })
     }
 
     fn verify(&mut self, seconds: u32, what: &str) -> (Tally, Measured) {
@@ -245,6 +291,9 @@ impl<'a> Run<'a> {
                 .max()
                 .unwrap_or(0)
         };
+        if self.args.filled.is_some() {
+            return 0;
+        }
         if self.args.no_cleanup {
             return claimed(&self.workers);
         }
@@ -257,7 +306,8 @@ impl<'a> Run<'a> {
         .sum()
     }
 
-    fn phase(&self, seconds: u32, rate: Option<u32>) -> Phase {
+    /// A phase that starts now.
+    pub(super) fn phase(&self, seconds: u32, rate: Option<u32>) -> Phase {
         Phase {
             start: now(),
             length: Duration::from_secs(seconds.into()),
@@ -265,8 +315,23 @@ impl<'a> Run<'a> {
             connections: self.args.connections,
             workers: self.share.workers,
             clock: self.clock,
+            spends_nothing: false,
         }
     }
+}
+
+/// The driver's threads with their shares of the connections.
+pub(super) fn workers(
+    args: &BenchArgs,
+    count: u32,
+    targets: &[Arc<Target>],
+) -> anyhow::Result<Vec<Worker>> {
+    let made = (0..count).map(|index| {
+        let connections = args.connections / count + u32::from(index < args.connections % count);
+        Worker::new(index, connections, targets)
+    });
+    made.collect::<Result<_, _>>()
+        .context("starting the driver's threads")
 }
 
 /// What the server's clock says, by probes spread over a second; nothing when it does not say.
@@ -313,7 +378,8 @@ fn warm_rate(seconds: u32) -> impl Fn(&Tally) -> f64 {
     move |tally| tally.accepted as f64 / f64::from(seconds)
 }
 
-fn summed(tallies: &[Tally]) -> Tally {
+/// The tallies of all workers in one.
+pub(super) fn summed(tallies: &[Tally]) -> Tally {
     tallies.iter().fold(Tally::new(), |mut sum, tally| {
         sum.add(tally);
         sum
@@ -321,7 +387,7 @@ fn summed(tallies: &[Tally]) -> Tally {
 }
 
 /// CPU time of this process so far, where `/proc` tells it, in its grain of 10 ms.
-fn driver_cpu() -> Option<Duration> {
+pub(super) fn driver_cpu() -> Option<Duration> {
     let stat = std::fs::read_to_string("/proc/self/stat").ok()?;
     // Fields 14 and 15 of proc_pid_stat(5); counted behind the name, which may hold spaces.
     let fields = stat.rsplit_once(')')?.1;
@@ -334,7 +400,8 @@ fn driver_cpu() -> Option<Duration> {
     Some(Duration::from_millis(ticks * 10))
 }
 
-fn used_since(before: Option<Duration>) -> Option<Duration> {
+/// CPU time since that moment.
+pub(super) fn used_since(before: Option<Duration>) -> Option<Duration> {
     Some(driver_cpu()?.saturating_sub(before?))
 }
 

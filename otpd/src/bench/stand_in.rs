@@ -19,11 +19,11 @@ use super::report::Report;
 use super::run::measure;
 use super::workers::{Signals, lock};
 
-const KEY: &str = "otpd_test_key";
+pub(super) const KEY: &str = "otpd_test_key";
 
 /// How the stand-in misbehaves.
 #[derive(Clone, Copy, Debug, Default)]
-struct Faults {
+pub(super) struct Faults {
     /// Every n-th verification is answered 503.
     busy_every: Option<u64>,
     /// Every n-th verification is judged wrong.
@@ -35,25 +35,25 @@ struct Faults {
 }
 
 #[derive(Default)]
-struct Devices {
-    live: HashMap<String, (Secret, u64)>,
-    registered: u64,
-    deleted: u64,
+pub(super) struct Devices {
+    pub(super) live: HashMap<String, (Secret, u64)>,
+    pub(super) registered: u64,
+    pub(super) deleted: u64,
     verifications: u64,
     accepted: u64,
     refusals: u64,
 }
 
-struct StandIn {
+pub(super) struct StandIn {
     address: SocketAddr,
     clock: ServerClock,
     faults: Faults,
-    devices: Mutex<Devices>,
+    pub(super) devices: Mutex<Devices>,
 }
 
 impl StandIn {
     /// A server on a free port whose clock stands five seconds into a step, far from ours.
-    fn start(faults: Faults) -> Arc<Self> {
+    pub(super) fn start(faults: Faults) -> Arc<Self> {
         let local = ServerClock::local();
         let into_step = i64::try_from(local.at(now()) % STEP_MS).unwrap();
         let runtime = tokio::runtime::Builder::new_current_thread()
@@ -228,7 +228,7 @@ struct Line {
     bench: BenchArgs,
 }
 
-fn bench(server: &StandIn, key: &str, words: &str) -> anyhow::Result<Report> {
+pub(super) fn bench(server: &StandIn, key: &str, words: &str) -> anyhow::Result<Report> {
     let url = format!("http://{}", server.address);
     let line = ["bench", "--url", &url, "--key", key]
         .into_iter()
@@ -277,7 +277,7 @@ fn connections_and_threads_never_spoil_each_others_codes() {
         (devices.accepted, devices.refusals),
         (report.verify.accepted, 0)
     );
-    assert!(report.livez.is_some_and(|livez| livez.accepted > 0) && report.ratio.is_some());
+    assert!(report.livez.is_some_and(|livez| livez.accepted > 0) && report.ratios.livez.is_some());
     assert_eq!(
         (report.devices, devices.deleted, devices.live.len()),
         (41, 41, 0)
@@ -308,7 +308,7 @@ fn enough_devices_last_for_the_whole_time() {
         devices.accepted > report.verify.accepted,
         "the warm-up is not part of the result"
     );
-    assert!(report.livez.is_none() && report.ratio.is_none());
+    assert!(report.livez.is_none() && report.ratios.livez.is_none());
     assert_eq!(
         (report.devices, report.devices_left, devices.live.len()),
         (100, 100, 100)

@@ -141,6 +141,16 @@ impl Tally {
         }
     }
 
+    /// Counts an answer that has no status, because it did not come by HTTP; one that failed has no latency.
+    pub(super) fn done(&mut self, outcome: Outcome, latency: Duration, now: Instant) {
+        if !matches!(outcome, Outcome::Failed(_)) {
+            self.latency_us
+                .saturating_record(u64::try_from(latency.as_micros()).unwrap_or(MAX_LATENCY_US));
+            self.last = Some(now);
+        }
+        self.count(outcome);
+    }
+
     /// Counts an answer with this status that came at `now`, `latency` after it was due or sent.
     pub(super) fn answered(
         &mut self,

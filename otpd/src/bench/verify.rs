@@ -9,7 +9,7 @@ use otp::{Algorithm, Digits};
 use super::client::{Connection, Failure};
 use super::clock::{ServerClock, now};
 use super::devices::Enrolled;
-use super::plan::Plan;
+use super::plan::{Plan, Turn};
 use super::request::{Requests, VerifyRequest};
 use super::tally::{Outcome, Tally};
 use super::workers::{Signals, Worker, lock};
@@ -22,6 +22,9 @@ const FAILURE_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest sleep before a look at whether the run is still wanted.
 const LONGEST_SLEEP: Duration = Duration::from_millis(500);
+
+/// From one look at `/livez` to the next, beside the verifications.
+const WATCH_PAUSE: Duration = Duration::from_millis(20);
 
 /// How late the runtime's timer may wake us: it counts in milliseconds, and so does the system call below it.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
@@ -41,6 +44,8 @@ pub(super) struct Phase {
     pub(super) workers: u32,
     /// The server's time.
     pub(super) clock: ServerClock,
+    /// The server spends nothing: devices without a step left begin anew.
+    pub(super) spends_nothing: bool,
 }
 
 impl Phase {
@@ -173,6 +178,28 @@ pub(super) fn baseline(
     finished(&tally, cut_off)
 }
 
+/// Requests `/livez` on the worker's only connection every [`WATCH_PAUSE`] until the end.
+pub(super) fn watch(
+    worker: &mut Worker,
+    phase: &Phase,
+    requests: &Requests,
+    signals: &Arc<Signals>,
+) -> Tally {
+    let tally = Mutex::new(Tally::new());
+    let request = requests.livez();
+    let end = phase.end();
+    worker.on_first(async |connection| {
+        while !signals.stop() && now() < end {
+            let sent = now();
+            let answer = connection.exchange_within(GRACE, &request).await;
+            let answer = answer.map(|response| (response.status, Outcome::of_success(&response)));
+            settle(&tally, answer, sent).await;
+            tokio::time::sleep_until((sent + WATCH_PAUSE).into()).await;
+        }
+    });
+    finished(&tally, 0)
+}
+
 /// Makes sure that every connection stands, since a server may have closed what was idle for a while.
 ///
 /// # Errors
@@ -209,6 +236,18 @@ struct Stream {
 }
 
 impl Stream {
+    /// The next device's turn; nothing when all have sent what they may.
+    fn take(&self, present: Instant) -> Option<Turn> {
+        let now_ms = self.phase.clock.at(present);
+        let mut plan = lock(&self.plan);
+        let turn = plan.take(now_ms);
+        if turn.is_some() || !self.phase.spends_nothing {
+            return turn;
+        }
+        *plan = Plan::new(u32::try_from(self.devices.len()).unwrap_or(u32::MAX));
+        plan.take(now_ms)
+    }
+
     async fn verify(
         mut self,
         mut connection: Connection,
@@ -230,7 +269,7 @@ impl Stream {
                 lock(&self.tally).unsent += self.pace.unsent(end) + u64::from(due.is_some());
                 break;
             }
-            let Some(turn) = lock(&self.plan).take(self.phase.clock.at(present)) else {
+            let Some(turn) = self.take(present) else {
                 self.signals.exhausted.store(true, Ordering::Relaxed);
                 break;
             };

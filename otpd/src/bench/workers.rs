@@ -42,7 +42,7 @@ pub(super) struct Worker {
     /// Which of the workers this is, from 0.
     pub(super) index: u32,
     runtime: Runtime,
-    target: Arc<Target>,
+    targets: Vec<Arc<Target>>,
     connections: Vec<Connection>,
     /// Device numbers below this one may exist on the server, as far as they are this worker's.
     pub(super) claimed: u32,
@@ -53,23 +53,31 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// A worker with this many connections, not made yet, and no devices.
+    /// A worker with this many connections, not made yet, to each of the targets in turn, and no devices.
     ///
     /// # Errors
     /// When the system refuses a runtime its descriptors.
-    pub(super) fn new(index: u32, connections: u32, target: &Arc<Target>) -> std::io::Result<Self> {
+    pub(super) fn new(
+        index: u32,
+        connections: u32,
+        targets: &[Arc<Target>],
+    ) -> std::io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
+        let all = targets.iter().cycle().take(connections as usize);
         Ok(Self {
             index,
             runtime,
-            target: Arc::clone(target),
-            connections: (0..connections)
-                .map(|_| Connection::new(Arc::clone(target)))
-                .collect(),
+            targets: targets.to_vec(),
+            connections: all.cloned().map(Connection::new).collect(),
             claimed: 0,
             devices: Arc::new([]),
             plan: Arc::new(Mutex::new(Plan::new(0))),
         })
+    }
+
+    /// Runs something that brings its own connections.
+    pub(super) fn block_on<T>(&mut self, job: impl Future<Output = T>) -> T {
+        self.runtime.block_on(job)
     }
 
     /// Runs something on the worker's first connection alone.
@@ -122,10 +130,9 @@ impl Worker {
             }
             tasks.shutdown().await;
         });
-        let target = &self.target;
-        self.connections
-            .resize_with(count, || Connection::new(Arc::clone(target)));
         let cut_off = count - made.len();
+        let lost = self.targets.iter().cycle().take(cut_off);
+        self.connections.extend(lost.cloned().map(Connection::new));
         (made, cut_off)
     }
 }

@@ -1,5 +1,6 @@
 //! PostgreSQL: what several nodes share. A pool for reading, lanes for attempts, one lane for batches.
 
+pub(crate) mod baseline;
 mod connect;
 mod inbox;
 mod inspect;
