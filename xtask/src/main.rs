@@ -9,6 +9,8 @@
     reason = "this tool times its own steps, waits for a server and reads its caller's environment; no rule of the product lives here"
 )]
 
+mod alerts;
+mod bench;
 mod generate;
 mod postgres;
 mod summary;
@@ -43,6 +45,8 @@ enum Command {
     Endurance,
     /// Write the files that are made from the program: API description, errors, schema.
     Generate,
+    /// Measure otpd over each database and write docs/performance.md; takes an hour.
+    Bench(bench::BenchArgs),
     /// Run a throw-away PostgreSQL until Ctrl-C and print its address.
     Postgres,
 }
@@ -66,6 +70,7 @@ fn run(command: &Command) -> Result<bool> {
         Command::Test { filter } => Ok(test::everything(&root, filter.as_deref())),
         Command::Endurance => Ok(test::endurance(&root)),
         Command::Generate => generate::run(&root),
+        Command::Bench(args) => bench::run(&root, args),
         Command::Postgres => {
             tools::ensure_postgres()?;
             let server = postgres::Postgres::start()?;

@@ -37,11 +37,20 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts a server on a free port of 127.0.0.1 and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
+        Self::start_in(&place())
+    }
+
+    /// The same with its data on a disk, for whoever measures.
+    pub(crate) fn start_on_disk() -> Result<Self> {
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    fn start_in(place: &Path) -> Result<Self> {
         let programs = programs().context("PostgreSQL's server programs are not installed")?;
         let folder = tempfile::Builder::new()
             .prefix("otpd-postgres-")
             .permissions(fs::Permissions::from_mode(0o700))
-            .tempdir_in(place())?;
+            .tempdir_in(place)?;
         let account = account(folder.path())?;
         let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let keeper = Command::new("sh")
@@ -69,7 +78,12 @@ impl Postgres {
 
     /// The address of the server, as its superuser, at its first database.
     pub(crate) fn url(&self) -> String {
-        format!("postgres://postgres@127.0.0.1:{}/postgres", self.port)
+        self.url_of("postgres")
+    }
+
+    /// The same at another of its databases.
+    pub(crate) fn url_of(&self, database: &str) -> String {
+        format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
 
     fn wait_until_ready(&mut self) -> Result<()> {

@@ -9,7 +9,7 @@ if "$@" "$programs/initdb" --pgdata=data --username=postgres --auth=trust \
     --encoding=UTF8 --locale=C --no-sync >log 2>&1; then
     "$@" "$programs/postgres" -D data -p "$port" \
         -c listen_addresses=127.0.0.1 -c unix_socket_directories= \
-        -c max_connections=100 -c fsync=on -c timezone=UTC >>log 2>&1 &
+        -c max_connections=400 -c fsync=on -c timezone=UTC >>log 2>&1 &
     server=$!
 else
     echo "initdb failed" >>log

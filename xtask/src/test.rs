@@ -11,7 +11,7 @@ use anyhow::{Context, Result, bail};
 
 use crate::postgres::Postgres;
 use crate::summary::Summary;
-use crate::{tidy, tools};
+use crate::{alerts, tidy, tools};
 
 /// Gives the tests a PostgreSQL server of the caller's instead of a throw-away one.
 const DATABASE: &str = "TEST_DATABASE_URL";
@@ -85,6 +85,7 @@ impl Steps {
         let Some(surroundings) = self.check("prerequisites", || Surroundings::prepare(root)) else {
             return;
         };
+        self.check("alerts", || alerts::check(root, &surroundings.path));
         let mut summary = Summary::default();
         self.check("tests", || {
             let child = Command::new(cargo_program())

@@ -7,6 +7,7 @@ mod layout;
 mod links;
 mod machine;
 mod manifest;
+mod metrics;
 mod names;
 mod size;
 mod sql;
@@ -24,7 +25,7 @@ use tree::Tree;
 /// A rule: reads the whole repository and tells what breaks it.
 type Check = fn(&Tree) -> Vec<Failure>;
 
-const CHECKS: [Check; 9] = [
+const CHECKS: [Check; 10] = [
     size::check,
     names::check,
     stubs::check,
@@ -33,6 +34,7 @@ const CHECKS: [Check; 9] = [
     dependencies::check,
     links::check,
     machine::check,
+    metrics::check,
     layout::check,
 ];
 

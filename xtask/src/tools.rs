@@ -38,7 +38,7 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 11] = [
+const TOOLS: [Tool; 12] = [
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
@@ -53,6 +53,11 @@ const TOOLS: [Tool; 11] = [
         name: "zbarimg",
         probe: Probe::Runs(&["zbarimg", "--version"]),
         source: Source::Apt("zbar-tools"),
+    },
+    Tool {
+        name: "promtool",
+        probe: Probe::Runs(&["promtool", "--version"]),
+        source: Source::Apt("prometheus"),
     },
     Tool {
         name: "curl",

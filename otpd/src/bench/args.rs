@@ -77,6 +77,10 @@ pub struct BenchArgs {
     #[arg(long, hide = true, requires = "filled")]
     pub stored: Option<u32>,
 
+    /// How many of the filled devices stand before the first that is used, so that runs can have others
+    #[arg(long, hide = true, requires = "filled", default_value_t = 0)]
+    pub offset: u32,
+
     /// Leave the devices on the server
     #[arg(long)]
     pub no_cleanup: bool,

@@ -87,9 +87,15 @@ pub(super) fn register(
     Ok(all)
 }
 
-/// A worker's share of devices that were filled in: of all that the run drives, spread over those stored.
-pub(super) fn filled(worker: u32, share: Share, seed: &Seed, stored: u32) -> Vec<Enrolled> {
-    spread(share.devices, stored)
+/// A worker's share of devices that were filled in: of all that the run drives, spread over those
+/// `stored`, from `offset` on.
+pub(super) fn filled(
+    worker: u32,
+    share: Share,
+    seed: &Seed,
+    (stored, offset): (u32, u32),
+) -> Vec<Enrolled> {
+    spread(share.devices, stored, offset)
         .skip(worker as usize)
         .step_by(share.workers as usize)
         .map(|number| seed.device(number))

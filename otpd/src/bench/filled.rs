@@ -133,11 +133,12 @@ fn registration(seed: &Seed, number: u32) -> anyhow::Result<Registration> {
     })
 }
 
-/// The numbers of `devices` devices spread evenly over `stored` that were filled in.
-pub(super) fn spread(devices: u32, stored: u32) -> impl Iterator<Item = u32> {
+/// The numbers of `devices` devices spread evenly over `stored` that were filled in, the first of which
+/// is `offset`. With other offsets below `stored / devices` they are others.
+pub(super) fn spread(devices: u32, stored: u32, offset: u32) -> impl Iterator<Item = u32> {
     let (devices, stored) = (u64::from(devices.min(stored)), u64::from(stored));
     // Cannot be cut off: each is less than `stored`.
-    (0..devices).map(move |n| (n * stored / devices) as u32)
+    (0..devices).map(move |n| ((n * stored / devices + u64::from(offset)) % stored) as u32)
 }
 
 #[cfg(test)]
@@ -175,13 +176,14 @@ mod tests {
 
     #[test]
     fn driven_devices_are_spread_over_all() {
-        let check = |devices, stored, expected: &[u32]| {
-            let spread: Vec<u32> = spread(devices, stored).collect();
-            assert_eq!(spread, expected, "{devices} of {stored}");
+        let check = |devices, stored, offset, expected: &[u32]| {
+            let spread: Vec<u32> = spread(devices, stored, offset).collect();
+            assert_eq!(spread, expected, "{devices} of {stored} from {offset}");
         };
-        check(3, 3, &[0, 1, 2]);
-        check(3, 10, &[0, 3, 6]);
-        check(5, 2, &[0, 1]);
-        check(2, 5_000_000, &[0, 2_500_000]);
+        check(3, 3, 0, &[0, 1, 2]);
+        check(3, 10, 0, &[0, 3, 6]);
+        check(3, 10, 1, &[1, 4, 7]);
+        check(5, 2, 0, &[0, 1]);
+        check(2, 5_000_000, 3, &[3, 2_500_003]);
     }
 }

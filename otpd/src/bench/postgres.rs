@@ -1,6 +1,6 @@
 //! The database alone: the update that a verification commits, over as many connections, without otpd.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::VecDeque;
 use std::sync::{Arc, Barrier, Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -38,22 +38,23 @@ pub(super) struct Plan<'a> {
     pub(super) clock: ServerClock,
 }
 
-/// Whose turn it is among a worker's rows: each row's steps come one after the other.
-struct Turns {
-    rows: Vec<u32>,
-    next: AtomicU64,
-}
+/// A worker's rows that are free, each with its next step, the one that waited longest in front. A row
+/// that is taken stays out until it is given back: two updates of it could overtake each other.
+struct Turns(Mutex<VecDeque<(u32, i64)>>);
 
 impl Turns {
+    fn new(rows: Vec<u32>) -> Self {
+        Self(Mutex::new(rows.into_iter().map(|row| (row, 1)).collect()))
+    }
+
     /// The next row and the step that it goes to.
-    fn take(&self) -> (i64, i64) {
-        let turn = self.next.fetch_add(1, Ordering::Relaxed);
-        let count = self.rows.len() as u64;
-        let row = self.rows[(turn % count) as usize];
-        (
-            row.into(),
-            i64::try_from(turn / count + 1).unwrap_or(i64::MAX),
-        )
+    fn take(&self) -> Option<(u32, i64)> {
+        lock(&self.0).pop_front()
+    }
+
+    /// The row has gone to that step.
+    fn give_back(&self, (row, step): (u32, i64)) {
+        lock(&self.0).push_back((row, step + 1));
     }
 }
 
@@ -88,10 +89,7 @@ pub(super) fn measure(
             // All are connected before anybody is timed; one that failed must not keep the others.
             barrier.wait();
             let start = *start.get_or_init(now);
-            let turns = Arc::new(Turns {
-                rows: own,
-                next: AtomicU64::new(0),
-            });
+            let turns = Arc::new(Turns::new(own));
             let end = start + plan.length;
             let clock = plan.clock;
             connected.map(|updates| worker.block_on(drive(updates, &turns, end, clock, signals)))
@@ -133,9 +131,12 @@ async fn drive(
                 if sent >= end {
                     break;
                 }
-                let (row, step) = turns.take();
+                // There are twice as many rows as connections, and a failure keeps one out.
+                let Some((row, step)) = turns.take() else {
+                    break;
+                };
                 let now_ms = i64::try_from(clock.at(sent)).unwrap_or(i64::MAX);
-                let outcome = match update.advance(row, step, now_ms).await {
+                let outcome = match update.advance(row.into(), step, now_ms).await {
                     Ok(true) => Outcome::Accepted,
                     Ok(false) => Outcome::Rejected("no_row_changed".to_owned()),
                     Err(error) => Outcome::Failed(error.to_string()),
@@ -147,6 +148,7 @@ async fn drive(
                 if failed {
                     break;
                 }
+                turns.give_back((row, step));
             }
         });
     }
@@ -168,13 +170,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_row_goes_up_one_step_a_round() {
-        let turns = Turns {
-            rows: vec![4, 7],
-            next: AtomicU64::new(0),
-        };
-        let taken: Vec<_> = (0..5).map(|_| turns.take()).collect();
-        assert_eq!(taken, [(4, 1), (7, 1), (4, 2), (7, 2), (4, 3)]);
+    fn a_row_goes_up_one_step_a_round_and_is_never_out_twice() {
+        let turns = Turns::new(vec![4, 7]);
+        let (first, second) = (turns.take().unwrap(), turns.take().unwrap());
+        assert_eq!((first, second), ((4, 1), (7, 1)));
+        assert_eq!(turns.take(), None);
+        turns.give_back(second);
+        turns.give_back(first);
+        assert_eq!((turns.take(), turns.take()), (Some((7, 2)), Some((4, 2))));
     }
 
     #[test]

@@ -190,11 +190,18 @@ impl<'a> Run<'a> {
     fn enrol(&mut self) -> anyhow::Result<(u32, Option<f64>)> {
         let began = now();
         let (share, seed, order) = (self.share, self.seed, self.args.order);
+        let offset = self.args.offset;
         let made = match (&self.args.filled, self.stored()) {
             (Some(filled), Some(stored)) => {
                 let workers = self.workers.iter();
-                let devices =
-                    workers.map(|worker| Ok(devices::filled(worker.index, share, filled, stored)));
+                let devices = workers.map(|worker| {
+                    Ok(devices::filled(
+                        worker.index,
+                        share,
+                        filled,
+                        (stored, offset),
+                    ))
+                });
                 devices.collect()
             }
             _ => self.register(),

@@ -14,7 +14,7 @@ const MAKE: &str = "CREATE TABLE otpd_bench_hot (
     last_used BIGINT,
     drift_ms BIGINT NOT NULL,
     replayed BIGINT NOT NULL
-)";
+) WITH (fillfactor = 50)";
 const FILL: &str = "INSERT INTO otpd_bench_hot (id, next, used, drift_ms, replayed)
     SELECT number, 0, 0, 0, 0 FROM generate_series(CAST(0 AS BIGINT), CAST($1 AS BIGINT) - 1) AS number";
 const ADVANCE: &str = "UPDATE otpd_bench_hot

@@ -1,0 +1,291 @@
+//! What is measured: an otpd over a database of its own, alone or two of them, started and ended for each run.
+
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use tempfile::TempDir;
+
+use crate::postgres::{self, Postgres};
+
+/// How long a server may take until it is healthy: with a million devices, a second.
+const START_LIMIT: Duration = Duration::from_secs(60);
+
+/// Which arrangement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Sqlite,
+    Postgres,
+    TwoNodes,
+}
+
+impl Kind {
+    pub(crate) const ALL: [Self; 3] = [Self::Sqlite, Self::Postgres, Self::TwoNodes];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Sqlite => "SQLite",
+            Self::Postgres => "PostgreSQL",
+            Self::TwoNodes => "two nodes",
+        }
+    }
+
+    fn nodes(self) -> usize {
+        if self == Self::TwoNodes { 2 } else { 1 }
+    }
+
+    /// The words that bind a process to a core. With a database server beside, there is no core to spare.
+    pub(crate) fn bound_to(self, core: usize) -> Vec<String> {
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        if self == Self::Sqlite && cores > 1 {
+            ["taskset", "-c", &core.to_string()]
+                .map(String::from)
+                .to_vec()
+        } else {
+            Vec::new()
+        }
+    }
+}
+
+/// A program that ends with its owner.
+pub(crate) struct Running(Child);
+
+impl Running {
+    fn resident_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
+        resident(&status.unwrap_or_default())
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // It may have ended by itself.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The line `VmRSS:` of `/proc/…/status`, in KiB.
+fn resident(status: &str) -> u64 {
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let number = line.and_then(|line| line.split_whitespace().next());
+    number.and_then(|number| number.parse().ok()).unwrap_or(0)
+}
+
+/// A filled database and the servers over it.
+pub(crate) struct Scene {
+    pub(crate) kind: Kind,
+    pub(crate) seed: String,
+    pub(crate) stored: u32,
+    pub(crate) key: String,
+    folder: TempDir,
+    environment: Vec<(&'static str, String)>,
+    servers: Vec<Running>,
+    pub(crate) urls: Vec<String>,
+}
+
+impl Scene {
+    /// Makes a database, fills it with `stored` devices and starts the servers. `name` is one that no
+    /// other database of this run has.
+    pub(crate) fn set_up(
+        program: &Path,
+        kind: Kind,
+        server: Option<&Postgres>,
+        stored: u32,
+        name: &str,
+    ) -> Result<Self> {
+        let folder = tempfile::Builder::new().prefix("otpd-bench-").tempdir()?;
+        let data = folder.path().join("data").display().to_string();
+        let key = format!("otpd_bench_{}", random_hex(20)?);
+        let mut environment = vec![
+            ("OTPD_DATA_DIR", data),
+            ("MASTER_SECRET", random_hex(24)?),
+            ("API_KEY", key.clone()),
+            ("OTPD_LOG__LEVEL", "warn".to_owned()),
+        ];
+        if kind != Kind::Sqlite {
+            let server = server.context("no PostgreSQL runs")?;
+            psql(server, &format!("CREATE DATABASE {name}"))?;
+            environment.push(("DATABASE_URL", server.url_of(name)));
+        }
+        let mut scene = Self {
+            kind,
+            seed: random_hex(20)?,
+            stored,
+            key,
+            folder,
+            environment,
+            servers: Vec::new(),
+            urls: Vec::new(),
+        };
+        scene.fill(program)?;
+        for _ in 0..kind.nodes() {
+            scene.start(program)?;
+        }
+        Ok(scene)
+    }
+
+    /// Resident memory of all servers, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        self.servers.iter().map(Running::resident_kib).sum()
+    }
+
+    fn fill(&self, program: &Path) -> Result<()> {
+        let start = Instant::now();
+        let status = self
+            .command(&[], program)
+            .arg("bench-fill")
+            .args(["--devices", &self.stored.to_string(), "--seed", &self.seed])
+            .status()?;
+        ensure!(status.success(), "filling the database: {status}");
+        println!(
+            "{}: {} devices filled in within {:.1} s",
+            self.kind.name(),
+            self.stored,
+            start.elapsed().as_secs_f64()
+        );
+        Ok(())
+    }
+
+    fn start(&mut self, program: &Path) -> Result<()> {
+        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
+        let child = self
+            .command(&self.kind.bound_to(0), program)
+            .env("PORT", port.to_string())
+            .spawn()
+            .context("cannot start the server")?;
+        self.servers.push(Running(child));
+        let start = Instant::now();
+        while !is_healthy(port) {
+            let ended = match self.servers.last_mut() {
+                Some(server) => server.0.try_wait()?,
+                None => None,
+            };
+            if let Some(status) = ended {
+                bail!("the server ended at once: {status}");
+            }
+            ensure!(
+                start.elapsed() < START_LIMIT,
+                "the server does not get healthy"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        self.urls.push(format!("http://127.0.0.1:{port}"));
+        Ok(())
+    }
+
+    /// The program with this scene's settings and nothing of the caller's own.
+    fn command(&self, before: &[String], program: &Path) -> Command {
+        let mut command = command(before, program);
+        command
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
+        command
+    }
+}
+
+/// `program` behind the words that bind it to a core, if any.
+pub(crate) fn command(before: &[String], program: &Path) -> Command {
+    match before.split_first() {
+        Some((first, rest)) => {
+            let mut command = Command::new(first);
+            command.args(rest).arg(program);
+            command
+        }
+        None => Command::new(program),
+    }
+}
+
+/// Starts the bare handler, bound like a server; returns it with its address.
+pub(crate) fn bare_handler(program: &Path, kind: Kind) -> Result<(Running, String)> {
+    let mut child = command(&kind.bound_to(0), program)
+        .arg("bench-bare")
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot start the bare handler")?;
+    let output = child.stdout.take();
+    let running = Running(child);
+    let mut line = String::new();
+    if let Some(output) = output {
+        BufReader::new(output).read_line(&mut line)?;
+    }
+    let url = line.trim().strip_prefix("listening on ");
+    let url = url.context("the bare handler did not start")?.to_owned();
+    Ok((running, url))
+}
+
+/// Runs one statement as the superuser.
+pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<()> {
+    let status = Command::new(program_of_postgres("psql")?)
+        .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"])
+        .args(["--dbname", &server.url(), "-c", statement])
+        .stdin(Stdio::null())
+        .status()
+        .context("cannot run psql")?;
+    ensure!(status.success(), "psql: {status}");
+    Ok(())
+}
+
+/// One of PostgreSQL's programs.
+pub(crate) fn program_of_postgres(name: &str) -> Result<PathBuf> {
+    let folder = postgres::programs().context("PostgreSQL is not installed")?;
+    Ok(folder.join(name))
+}
+
+fn is_healthy(port: u16) -> bool {
+    let asked = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.set_read_timeout(Some(Duration::from_secs(2)))?;
+        stream
+            .write_all(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(&head == b"HTTP/1.1 200")
+    };
+    asked().unwrap_or(false)
+}
+
+/// Random bytes in hexadecimal.
+fn random_hex(bytes: usize) -> Result<String> {
+    let mut random = vec![0; bytes];
+    File::open("/dev/urandom")?.read_exact(&mut random)?;
+    Ok(random.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_read_from_proc() {
+        assert_eq!(
+            resident("VmPeak:\t 9 kB\nVmRSS:\t   67584 kB\nX: 1"),
+            67_584
+        );
+        assert_eq!(resident(""), 0);
+    }
+
+    #[test]
+    fn random_text_has_two_digits_a_byte() {
+        let (one, two) = (random_hex(20).unwrap(), random_hex(20).unwrap());
+        assert_eq!(one.len(), 40);
+        assert_ne!(one, two);
+    }
+
+    #[test]
+    fn a_program_stands_behind_what_binds_it() {
+        let bound = command(&["taskset".into(), "-c".into(), "0".into()], Path::new("p"));
+        assert_eq!(format!("{bound:?}"), r#""taskset" "-c" "0" "p""#);
+        assert_eq!(format!("{:?}", command(&[], Path::new("p"))), r#""p""#);
+        assert!(Kind::Postgres.bound_to(0).is_empty());
+    }
+}
