@@ -1,19 +1,25 @@
 //! Where the database is, and the settings that every connection to it is given.
 
-use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::task::JoinHandle;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
-use tokio_postgres::{Client, Config};
+use tokio_postgres::config::Host;
+use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::address::Address;
 use super::tls;
-use super::trouble::Trouble;
 use crate::error::StoreError;
+use crate::sqlite::Access;
 
 /// Name look-up, TCP, TLS and log-in together.
 pub(super) const CONNECT_LIMIT: Duration = Duration::from_secs(2);
+/// The same where there is another host to try: one that hangs is not waited for long.
+const LIMIT_OF_SEVERAL: Duration = Duration::from_secs(1);
+
+/// Asked with the settings, in the same round trip.
+const IS_STANDBY: &str = "SELECT CAST(pg_is_in_recovery() AS TEXT)";
 
 /// What a connection is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,12 +39,15 @@ impl Role {
     /// is. A lane's statements are cut off after [`super::session::ROUND_TRIP`], so
     /// that no answer of a lane ever is that of a cut-off commit. Its plans are made
     /// once, for any number of rows; without the three switches a plan made while a
-    /// table was empty would go on reading all of it.
+    /// table was empty would go on reading all of it. The server gives up a client whose
+    /// machine is gone as soon as we give up a server, and with it the locks it held.
     pub(super) fn settings(self) -> &'static str {
         match self {
             Self::Lane => {
                 "SET synchronous_commit = on; SET statement_timeout = '1500ms';
                  SET lock_timeout = '1s'; SET idle_in_transaction_session_timeout = '5s';
+                 SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1;
+                 SET tcp_keepalives_count = 3; SET tcp_user_timeout = '5s';
                  SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
                  SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
             }
@@ -55,75 +64,175 @@ impl Role {
     }
 }
 
-/// A database that can be connected to.
+/// A database that can be connected to, at one host or at several of which one takes
+/// writes at a time.
 pub(super) struct Place {
-    pub(super) config: Config,
-    pub(super) tls: MakeRustlsConnect,
-    /// `host:port/database`, without user and password.
+    hosts: Vec<Member>,
+    tls: MakeRustlsConnect,
+    /// The hosts and the database, without user and password.
+    label: String,
+    access: Access,
+    /// The host that a connection was made to last; tried first the next time.
+    last: AtomicUsize,
+}
+
+struct Member {
+    config: Config,
+    /// `host:port`.
     label: String,
 }
 
+/// A connection, set up.
+pub(super) struct Connected {
+    pub(super) client: Client,
+    pub(super) wire: Wire,
+    /// The number of its host, for [`Place::is_current`].
+    pub(super) host: usize,
+}
+
+/// Why a host was of no use.
+#[derive(Debug)]
+pub(super) enum Reason {
+    Failed(Error),
+    Late,
+    /// It takes no writes.
+    Standby,
+}
+
+/// No host was of use.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub(super) struct NoWay(String);
+
+impl NoWay {
+    /// For whoever starts the server.
+    pub(super) fn into_unusable(self) -> StoreError {
+        StoreError::Unusable(self.0)
+    }
+}
+
 impl Place {
-    /// Reads a `postgresql://` URL. `sslmode` is `disable`, `prefer` (the default:
-    /// encrypted if the server can, but not proven to be the right server) or
-    /// `require` (encrypted and proven, against public authorities or those in the
-    /// PEM file `sslrootcert`); `verify-ca` and `verify-full` mean `require`.
-    pub(super) fn parse(url: &str) -> Result<Self, StoreError> {
-        let (url, roots) = take_root_file(url);
-        let url = url
-            .replace("sslmode=verify-full", "sslmode=require")
-            .replace("sslmode=verify-ca", "sslmode=require");
-        let mut config: Config = url.parse().map_err(|error: tokio_postgres::Error| {
-            StoreError::Unusable(format!(
-                "the database URL is not usable: {}",
-                explain(&error)
-            ))
-        })?;
-        config
-            .application_name("otpd")
-            .connect_timeout(CONNECT_LIMIT)
-            .tcp_user_timeout(CONNECT_LIMIT)
-            .keepalives(true)
-            .keepalives_idle(Duration::from_secs(5))
-            .keepalives_interval(Duration::from_secs(1))
-            .keepalives_retries(3);
-        if config.get_hosts().len() > 1 {
-            config.target_session_attrs(TargetSessionAttrs::ReadWrite);
-        }
-        let roots = roots.filter(|_| config.get_ssl_mode() != SslMode::Disable);
-        let tls = tls::connector(config.get_ssl_mode(), roots.as_deref())?;
-        let label = label(&config);
-        Ok(Self { config, tls, label })
+    /// Reads a `postgresql://` URL: see [`Address`]. For writing, hosts that are standbys
+    /// are passed over.
+    pub(super) fn parse(url: &str, access: Access) -> Result<Self, StoreError> {
+        let address = Address::parse(url)?;
+        let tls = tls::connector(&address.security)?;
+        let mode = address.security.encryption.mode();
+        let member = |mut config: Config| {
+            config
+                .ssl_mode(mode)
+                .application_name("otpd")
+                .connect_timeout(CONNECT_LIMIT)
+                .tcp_user_timeout(CONNECT_LIMIT)
+                .keepalives(true)
+                .keepalives_idle(Duration::from_secs(5))
+                .keepalives_interval(Duration::from_secs(1))
+                .keepalives_retries(3);
+            let label = host_label(&config);
+            Member { config, label }
+        };
+        let hosts: Vec<Member> = address.hosts.into_iter().map(member).collect();
+        let names: Vec<&str> = hosts.iter().map(|host| &*host.label).collect();
+        let config = hosts.first().map(|host| &host.config);
+        let database = config.and_then(|c| c.get_dbname().or(c.get_user()));
+        let label = format!("{}/{}", names.join(","), database.unwrap_or_default());
+        Ok(Self {
+            hosts,
+            tls,
+            label,
+            access,
+            last: AtomicUsize::new(0),
+        })
     }
 
-    /// Connects and sets the session up.
-    pub(super) async fn connect(&self, role: Role) -> Result<(Client, Wire), Trouble> {
-        let connect = async {
-            let (client, connection) = self.config.connect(self.tls.clone()).await?;
-            let wire = Wire(tokio::spawn(async move {
-                if let Err(error) = connection.await {
-                    tracing::debug!(error = explain(&error), "a database connection ended");
+    /// Connects to the host that served last, else to the next that serves, and sets the
+    /// session up.
+    pub(super) async fn connect(&self, role: Role) -> Result<Connected, NoWay> {
+        let limit = match self.hosts.len() {
+            1 => CONNECT_LIMIT,
+            _ => LIMIT_OF_SEVERAL,
+        };
+        let first = self.last.load(Ordering::Relaxed);
+        let mut reasons = Vec::new();
+        for step in 0..self.hosts.len() {
+            let number = (first + step) % self.hosts.len();
+            let host = &self.hosts[number];
+            let connect = self.connect_to(host, role);
+            match tokio::time::timeout(limit, connect).await {
+                Ok(Ok((client, wire))) => {
+                    if self.last.swap(number, Ordering::Relaxed) != number {
+                        tracing::warn!(host = host.label, "the database is at another host now");
+                    }
+                    return Ok(Connected {
+                        client,
+                        wire,
+                        host: number,
+                    });
                 }
-            }));
-            client.batch_execute(role.settings()).await?;
-            Ok((client, wire))
-        };
-        match tokio::time::timeout(CONNECT_LIMIT, connect).await {
-            Ok(connected) => connected.map_err(Trouble::of),
-            Err(_) => Err(Trouble::Lost(None)),
+                Ok(Err(reason)) => reasons.push((number, reason)),
+                Err(_) => reasons.push((number, Reason::Late)),
+            }
         }
+        reasons.sort_by_key(|(number, _)| *number);
+        Err(NoWay(self.sentence(&reasons)))
     }
 
-    /// The sentence for whoever starts the server.
-    pub(super) fn unreachable(&self, trouble: &Trouble) -> StoreError {
-        let cause = match trouble {
-            Trouble::Lost(Some(error)) | Trouble::Again(error) | Trouble::Failed(error) => {
-                explain(error)
+    /// Whether a connection to that host still reads what is written now: once another
+    /// host has taken writes, the former one may go on answering from the past.
+    pub(super) fn is_current(&self, host: usize) -> bool {
+        self.last.load(Ordering::Relaxed) == host
+    }
+
+    async fn connect_to(&self, host: &Member, role: Role) -> Result<(Client, Wire), Reason> {
+        let connected = host.config.connect(self.tls.clone()).await;
+        let (client, connection) = connected.map_err(Reason::Failed)?;
+        let wire = Wire(tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(error = explain(&error), "a database connection ended");
             }
-            Trouble::Lost(None) => "no answer in time".into(),
-        };
+        }));
+        let set_up = format!("{}; {IS_STANDBY}", role.settings());
+        let said = client.simple_query(&set_up).await.map_err(Reason::Failed)?;
+        let standby = said
+            .iter()
+            .any(|said| matches!(said, SimpleQueryMessage::Row(row) if row.get(0) == Some("true")));
+        if standby && self.access == Access::Write {
+            return Err(Reason::Standby);
+        }
+        Ok((client, wire))
+    }
+
+    fn sentence(&self, reasons: &[(usize, Reason)]) -> String {
         let label = &self.label;
-        StoreError::Unusable(format!("cannot reach the database at {label}: {cause}"))
+        match reasons {
+            [(_, Reason::Standby)] => {
+                "the database is a read-only standby: connect to the primary".into()
+            }
+            [(_, reason)] => format!("cannot reach the database at {label}: {}", reason.words()),
+            reasons => {
+                let each = |(number, reason): &(usize, Reason)| {
+                    format!("{}: {}", self.hosts[*number].label, reason.words())
+                };
+                let each: Vec<String> = reasons.iter().map(each).collect();
+                format!(
+                    "no host of the database at {label} can be used: {}",
+                    each.join("; ")
+                )
+            }
+        }
+    }
+}
+
+impl Reason {
+    fn words(&self) -> String {
+        match self {
+            Self::Failed(error) => match tls::objection(error) {
+                Some(objection) => objection.into(),
+                None => explain(error),
+            },
+            Self::Late => "no answer in time".into(),
+            Self::Standby => "a read-only standby".into(),
+        }
     }
 }
 
@@ -148,40 +257,15 @@ pub(crate) fn explain(error: &tokio_postgres::Error) -> String {
     text
 }
 
-fn label(config: &Config) -> String {
-    let ports = config.get_ports();
-    let hosts = config.get_hosts().iter().enumerate().map(|(place, host)| {
-        let port = ports.get(place).or(ports.first()).copied().unwrap_or(5432);
-        match host {
-            Host::Tcp(name) => format!("{name}:{port}"),
-            #[cfg(unix)]
-            Host::Unix(folder) => format!("{}:{port}", folder.display()),
-        }
-    });
-    let hosts: Vec<String> = hosts.collect();
-    let database = config.get_dbname().or(config.get_user()).unwrap_or("");
-    format!("{}/{database}", hosts.join(","))
-}
-
-/// Takes `sslrootcert` out of a URL; the driver does not know it.
-fn take_root_file(url: &str) -> (String, Option<PathBuf>) {
-    let Some((address, options)) = url.split_once('?') else {
-        return (url.to_owned(), None);
-    };
-    let mut file = None;
-    let mut others = Vec::new();
-    for option in options.split('&') {
-        match option.strip_prefix("sslrootcert=") {
-            Some(path) => file = Some(PathBuf::from(path)),
-            None => others.push(option),
-        }
+fn host_label(config: &Config) -> String {
+    let port = config.get_ports().first().copied().unwrap_or(5432);
+    match (config.get_hosts().first(), config.get_hostaddrs().first()) {
+        (Some(Host::Tcp(name)), _) => format!("{name}:{port}"),
+        #[cfg(unix)]
+        (Some(Host::Unix(folder)), _) => format!("{}:{port}", folder.display()),
+        (None, Some(address)) => format!("{address}:{port}"),
+        (None, None) => String::new(),
     }
-    let url = if others.is_empty() {
-        address.to_owned()
-    } else {
-        format!("{address}?{}", others.join("&"))
-    };
-    (url, file)
 }
 
 #[cfg(test)]
@@ -191,7 +275,8 @@ mod tests {
     #[test]
     fn the_label_names_the_database_and_no_secret() {
         fn check(url: &str, expected: &str) {
-            assert_eq!(Place::parse(url).unwrap().label, expected, "{url}");
+            let place = Place::parse(url, Access::Write).unwrap();
+            assert_eq!(place.label, expected, "{url}");
         }
         check("postgresql://u:secret@h/d", "h:5432/d");
         check("postgresql://u:secret@h:6000", "h:6000/u");
@@ -199,32 +284,15 @@ mod tests {
     }
 
     #[test]
-    fn the_modes_of_other_drivers_are_understood() {
-        fn check(url: &str, expected: SslMode) {
-            let place = Place::parse(url).unwrap();
-            assert_eq!(place.config.get_ssl_mode(), expected, "{url}");
-        }
-        check("postgresql://h/d", SslMode::Prefer);
-        check("postgresql://h/d?sslmode=disable", SslMode::Disable);
-        check("postgresql://h/d?sslmode=verify-full", SslMode::Require);
-        check(
-            "postgresql://h/d?sslrootcert=/nowhere&sslmode=disable",
-            SslMode::Disable,
-        );
-    }
-
-    #[test]
-    fn a_faulty_url_is_refused_without_its_password() {
-        fn check(url: &str, says: &str) {
-            let error = Place::parse(url).err().unwrap().to_string();
+    fn what_cannot_be_read_is_named_without_the_password() {
+        fn check(options: &str, says: &str) {
+            let url = format!("postgresql://u:hunter2@h/d?{options}");
+            let error = Place::parse(&url, Access::Write);
+            let error = error.err().unwrap().to_string();
             assert!(error.contains(says), "{error}");
             assert!(!error.contains("hunter2"), "{error}");
         }
-        check("postgresql://u:hunter2@h/d?nonsense=1", "nonsense");
-        check("postgresql://u:hunter2@h:port/d", "not usable");
-        check(
-            "postgresql://u:hunter2@h/d?sslmode=require&sslrootcert=/nowhere.pem",
-            "/nowhere.pem",
-        );
+        check("sslmode=require&sslrootcert=/nowhere.pem", "/nowhere.pem");
+        check("sslcert=/no.pem&sslkey=/no.key", "/no.pem");
     }
 }

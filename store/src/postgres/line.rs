@@ -93,6 +93,7 @@ impl Line {
         self.session = None;
         tracing::error!(chain = self.tail.chain, "a lane lost its connection");
         let mut pause = SHORTEST_PAUSE;
+        let mut said = String::new();
         loop {
             if inbox.is_done() {
                 return Recovery::Over;
@@ -103,7 +104,13 @@ impl Line {
                     tracing::error!(chain = self.tail.chain, what, "a lane stays closed");
                     return Recovery::Over;
                 }
-                Err(error) => tracing::debug!(%error, "the database is still away"),
+                Err(error) => {
+                    let now = error.to_string();
+                    if now != said {
+                        tracing::warn!(chain = self.tail.chain, error = now, "no connection yet");
+                    }
+                    said = now;
+                }
             }
             let sleep = tokio::time::sleep(pause + self.jitter(pause));
             tokio::select! {

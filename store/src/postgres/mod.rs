@@ -1,5 +1,6 @@
 //! PostgreSQL: what several nodes share. A pool for reading, lanes for attempts, one lane for batches.
 
+mod address;
 pub(crate) mod baseline;
 mod connect;
 mod inbox;
@@ -32,7 +33,7 @@ use crate::sql::statements;
 use crate::sqlite::Access;
 use crate::value::{Row, Value};
 pub(crate) use connect::explain;
-use connect::{Place, Role};
+use connect::{Connected, NoWay, Place, Role};
 use inbox::Inbox;
 use lane::Lane;
 use line::Line;
@@ -76,8 +77,8 @@ impl Database {
         settings: &Settings,
         access: Access,
     ) -> Result<Self, StoreError> {
-        let place = Arc::new(Place::parse(url)?);
-        let readers = Readers::new(&place, settings.pool, settings.wait)?;
+        let place = Arc::new(Place::parse(url, access)?);
+        let readers = Readers::new(Arc::clone(&place), settings.pool, settings.wait);
         prepare_schema(&place, access).await?;
         if access == Access::Write {
             let session = Session::open(&place, &every_statement()).await?;
@@ -195,13 +196,13 @@ fn management_statements() -> impl Iterator<Item = &'static str> {
 /// Examines and migrates the database, or only sees that its schema is ours.
 async fn prepare_schema(place: &Place, access: Access) -> Result<(), StoreError> {
     let connected = place.connect(Role::Migration).await;
-    let (client, _wire) = connected.map_err(|trouble| place.unreachable(&trouble))?;
+    let Connected { client, .. } = &connected.map_err(NoWay::into_unusable)?;
     match access {
         Access::Write => {
-            inspect::refuse_unsafe(&client).await?;
-            crate::migrate::postgres(&client).await
+            inspect::refuse_unsafe(client).await?;
+            crate::migrate::postgres(client).await
         }
-        Access::Read => crate::migrate::require_current_postgres(&client).await,
+        Access::Read => crate::migrate::require_current_postgres(client).await,
     }
 }
 

@@ -1,15 +1,14 @@
 //! Connections for reading, shared by everything that is not a lane.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use deadpool_postgres::{
-    ClientWrapper, Hook, HookError, Manager, ManagerConfig, Object, Pool, PoolError,
-    RecyclingMethod, Runtime, TimeoutType,
-};
 use futures_util::TryStreamExt;
-use tokio_postgres::Error;
+use tokio::sync::Semaphore;
+use tokio_postgres::{Client, Error, Statement};
 
-use super::connect::{CONNECT_LIMIT, Place, Role};
+use super::connect::{Connected, Place, Role, Wire};
 use super::trouble::Trouble;
 use super::value::row;
 use crate::error::StoreError;
@@ -20,34 +19,32 @@ const LONGEST_WAIT: Duration = Duration::from_secs(10);
 
 /// A pool of connections that only read.
 pub(super) struct Readers {
-    pool: Pool,
+    place: Arc<Place>,
+    free: Mutex<Vec<Reader>>,
+    /// One for each connection there may be.
+    permits: Semaphore,
+    /// How long a query waits for one.
+    wait: Duration,
+}
+
+/// One connection. Dropped, also by a caller who waits no longer, it closes at once: an
+/// answer may be under way in it.
+struct Reader {
+    client: Client,
+    _wire: Wire,
+    prepared: HashMap<&'static str, Statement>,
+    host: usize,
 }
 
 impl Readers {
-    /// At most that many connections, each made when it is first needed. `wait` is how
-    /// long a query waits for one.
-    pub(super) fn new(place: &Place, size: usize, wait: Duration) -> Result<Self, StoreError> {
-        let config = ManagerConfig {
-            // A broken connection is known without asking, and a reader leaves nothing
-            // behind: it only ever sends single statements.
-            recycling_method: RecyclingMethod::Fast,
-        };
-        let manager = Manager::from_config(place.config.clone(), place.tls.clone(), config);
-        let pool = Pool::builder(manager)
-            .max_size(size.max(1))
-            .wait_timeout(Some(wait))
-            .create_timeout(Some(CONNECT_LIMIT))
-            .recycle_timeout(Some(CONNECT_LIMIT))
-            .post_create(Hook::async_fn(|client: &mut ClientWrapper, _| {
-                Box::pin(async move {
-                    let set = client.batch_execute(Role::Reader.settings()).await;
-                    set.map_err(HookError::Backend)
-                })
-            }))
-            .runtime(Runtime::Tokio1)
-            .build()
-            .map_err(|error| StoreError::Unusable(format!("no pool of connections: {error}")))?;
-        Ok(Self { pool })
+    /// At most that many connections, each made when it is first needed.
+    pub(super) fn new(place: Arc<Place>, size: usize, wait: Duration) -> Self {
+        Self {
+            place,
+            free: Mutex::default(),
+            permits: Semaphore::new(size.max(1)),
+            wait,
+        }
     }
 
     /// Runs a query and reads its answer to the end.
@@ -56,52 +53,82 @@ impl Readers {
         sql: &'static str,
         params: &[Value],
     ) -> Result<Vec<Row>, StoreError> {
-        let client = self.pool.get().await.map_err(no_connection)?;
-        let rows = match limited(&client, sql, params).await {
-            Ok(rows) => rows,
-            Err(trouble @ Trouble::Lost(_)) => {
-                // Not put back: an answer may be under way in it.
-                drop(Object::take(client));
-                return Err(trouble.into_error());
-            }
-            Err(trouble) => return Err(trouble.into_error()),
+        let permit = tokio::time::timeout(self.wait, self.permits.acquire()).await;
+        let _permit = permit
+            .map_err(|_| StoreError::Busy)?
+            .map_err(StoreError::lost)?;
+        let mut reader = match self.take() {
+            Some(reader) => reader,
+            None => self.connect().await?,
         };
-        rows.iter().map(row).collect()
+        let found = reader.rows(sql, params).await;
+        // Whatever else it is, an answer shows that the connection serves.
+        if !matches!(found, Err(Trouble::Lost(_))) {
+            self.free().push(reader);
+        }
+        found
+            .map_err(Trouble::into_error)?
+            .iter()
+            .map(row)
+            .collect()
+    }
+
+    /// One that is connected, and to the host that takes the writes.
+    fn take(&self) -> Option<Reader> {
+        let mut free = self.free();
+        free.retain(|reader| !reader.client.is_closed() && self.place.is_current(reader.host));
+        free.pop()
+    }
+
+    async fn connect(&self) -> Result<Reader, StoreError> {
+        let connected = self.place.connect(Role::Reader).await;
+        let Connected { client, wire, host } = connected.map_err(StoreError::lost)?;
+        Ok(Reader {
+            client,
+            _wire: wire,
+            prepared: HashMap::new(),
+            host,
+        })
     }
 
     /// Closes the connections.
     pub(super) fn close(&self) {
-        self.pool.close();
+        self.permits.close();
+        self.free().clear();
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Reader>> {
+        // Nothing in here can panic half-way through a change.
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn limited(
-    client: &ClientWrapper,
-    sql: &'static str,
-    params: &[Value],
-) -> Result<Vec<tokio_postgres::Row>, Trouble> {
-    match tokio::time::timeout(LONGEST_WAIT, query(client, sql, params)).await {
-        Ok(rows) => rows.map_err(Trouble::of),
-        Err(_) => Err(Trouble::Lost(None)),
+impl Reader {
+    async fn rows(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+    ) -> Result<Vec<tokio_postgres::Row>, Trouble> {
+        match tokio::time::timeout(LONGEST_WAIT, self.query(sql, params)).await {
+            Ok(rows) => rows.map_err(Trouble::of),
+            Err(_) => Err(Trouble::Lost(None)),
+        }
     }
-}
 
-async fn query(
-    client: &ClientWrapper,
-    sql: &'static str,
-    params: &[Value],
-) -> Result<Vec<tokio_postgres::Row>, Error> {
-    let statement = client.prepare_cached(sql).await?;
-    client
-        .query_raw(&statement, params)
-        .await?
-        .try_collect()
-        .await
-}
-
-fn no_connection(error: PoolError) -> StoreError {
-    match error {
-        PoolError::Timeout(TimeoutType::Wait) => StoreError::Busy,
-        other => StoreError::lost(other),
+    async fn query(
+        &mut self,
+        sql: &'static str,
+        params: &[Value],
+    ) -> Result<Vec<tokio_postgres::Row>, Error> {
+        let statement = match self.prepared.get(sql) {
+            Some(statement) => statement.clone(),
+            None => {
+                let statement = self.client.prepare(sql).await?;
+                self.prepared.insert(sql, statement.clone());
+                statement
+            }
+        };
+        let rows = self.client.query_raw(&statement, params).await?;
+        rows.try_collect().await
     }
 }

@@ -10,7 +10,7 @@ use futures_util::TryStreamExt;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Client, Error, Row, Statement};
 
-use super::connect::{Place, Role, Wire, explain};
+use super::connect::{Connected, NoWay, Place, Role, Wire, explain};
 use super::trouble::Trouble;
 use crate::error::StoreError;
 use crate::value::Value;
@@ -74,7 +74,7 @@ impl Session {
         statements: &[&'static str],
     ) -> Result<Self, StoreError> {
         let connected = place.connect(Role::Lane).await;
-        let (client, wire) = connected.map_err(|trouble| place.unreachable(&trouble))?;
+        let Connected { client, wire, .. } = connected.map_err(NoWay::into_unusable)?;
         let prepare = async |sql| match client.prepare(sql).await {
             Ok(statement) => Ok((sql, statement)),
             Err(error) => match Trouble::of(error) {

@@ -1,68 +1,138 @@
-//! TLS towards PostgreSQL: `require` proves the server, `prefer` only encrypts.
+//! TLS towards PostgreSQL: who proves what to whom, and in which words a refused proof is told.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, verify_tls12_signature, verify_tls13_signature};
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
-use tokio_postgres::config::SslMode;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
+use super::address::{Encryption, Roots, Security};
 use crate::error::StoreError;
 
-/// The connector for a mode; `roots` is a PEM file of authorities to trust instead of
-/// the public ones.
-pub(super) fn connector(
-    mode: SslMode,
-    roots: Option<&Path>,
-) -> Result<MakeRustlsConnect, StoreError> {
+/// The connector for what a URL asks for.
+pub(super) fn connector(security: &Security) -> Result<MakeRustlsConnect, StoreError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let failed = |error: rustls::Error| unusable("TLS cannot be set up", &error);
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
-        .map_err(|error| StoreError::Unusable(format!("TLS cannot be set up: {error}")))?;
-    let config = match (mode, roots) {
-        (SslMode::Prefer, None) => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyServer(provider)))
-            .with_no_client_auth(),
-        (_, Some(path)) => builder
-            .with_root_certificates(read(path)?)
-            .with_no_client_auth(),
-        (_, None) => builder
-            .with_root_certificates(RootCertStore {
-                roots: webpki_roots::TLS_SERVER_ROOTS.to_vec(),
-            })
-            .with_no_client_auth(),
+        .map_err(failed)?
+        .dangerous()
+        .with_custom_certificate_verifier(verifier(security, &provider)?);
+    let config = match &security.identity {
+        Some((certificate, key)) if security.encryption != Encryption::Disable => {
+            let chain = certificates(certificate, "sslcert")?;
+            let key = PrivateKeyDer::from_pem_file(key)
+                .map_err(|error| cannot_read("the key", key, "sslkey", &error))?;
+            let with = builder.with_client_auth_cert(chain, key);
+            with.map_err(|error| unusable("sslcert and sslkey cannot be used", &error))?
+        }
+        _ => builder.with_no_client_auth(),
     };
     Ok(MakeRustlsConnect::new(config))
 }
 
-fn read(path: &Path) -> Result<RootCertStore, StoreError> {
-    let unusable = |error: &dyn std::fmt::Display| {
-        StoreError::Unusable(format!(
-            "cannot read the certificates in {} (sslrootcert of the database URL): {error}",
-            path.display()
-        ))
+fn verifier(
+    security: &Security,
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ServerCertVerifier>, StoreError> {
+    let any = || Arc::new(AnyServer(Arc::clone(provider)));
+    let signed = || -> Result<Arc<WebPkiServerVerifier>, StoreError> {
+        let roots = Arc::new(roots(&security.roots)?);
+        WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
+            .build()
+            .map_err(|error| unusable("the certificates of sslrootcert cannot be used", &error))
     };
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_file_iter(path).map_err(|e| unusable(&e))? {
-        roots
-            .add(certificate.map_err(|e| unusable(&e))?)
-            .map_err(|e| unusable(&e))?;
-    }
-    if roots.is_empty() {
-        return Err(unusable(&"there is none"));
-    }
-    Ok(roots)
+    Ok(match security.encryption {
+        Encryption::Disable | Encryption::Prefer | Encryption::Require => any(),
+        Encryption::VerifyCa => Arc::new(AnyName(signed()?)),
+        Encryption::VerifyFull => signed()?,
+    })
 }
 
-/// Takes any certificate. Safe to use with `prefer` alone: whoever could show a false
-/// one could as well say that the server has no TLS, and `prefer` would go on without
-/// it. What remains is that nobody reads along by merely listening, also at servers
-/// with a certificate of their own making, which most packages install.
+fn unusable(what: &str, error: &dyn std::fmt::Display) -> StoreError {
+    StoreError::Unusable(format!("{what}: {error}"))
+}
+
+fn cannot_read(what: &str, path: &Path, option: &str, error: &dyn std::fmt::Display) -> StoreError {
+    let path = path.display();
+    StoreError::Unusable(format!(
+        "cannot read {what} in {path} ({option} of the database URL): {error}"
+    ))
+}
+
+fn certificates(path: &Path, option: &str) -> Result<Vec<CertificateDer<'static>>, StoreError> {
+    let failed =
+        |error: &dyn std::fmt::Display| cannot_read("the certificates", path, option, error);
+    let all = CertificateDer::pem_file_iter(path).map_err(|error| failed(&error))?;
+    let all: Result<Vec<_>, _> = all.collect();
+    let all = all.map_err(|error| failed(&error))?;
+    if all.is_empty() {
+        return Err(failed(&"there is none"));
+    }
+    Ok(all)
+}
+
+fn roots(roots: &Roots) -> Result<RootCertStore, StoreError> {
+    let Roots::File(path) = roots else {
+        let roots = webpki_roots::TLS_SERVER_ROOTS.to_vec();
+        return Ok(RootCertStore { roots });
+    };
+    let mut store = RootCertStore::empty();
+    for certificate in certificates(path, "sslrootcert")? {
+        let added = store.add(certificate);
+        added.map_err(|error| cannot_read("the certificates", path, "sslrootcert", &error))?;
+    }
+    Ok(store)
+}
+
+/// What is wrong with the server's certificate, for whoever starts the program; `None`
+/// when the error is about something else.
+pub(super) fn objection(error: &tokio_postgres::Error) -> Option<&'static str> {
+    let mut cause = std::error::Error::source(error);
+    while let Some(next) = cause {
+        // An I/O error shows its own cause's cause as the next one, so it is asked itself.
+        let inner = next.downcast_ref::<std::io::Error>();
+        let inner = inner.and_then(|io| io.get_ref()?.downcast_ref::<rustls::Error>());
+        if let Some(rustls::Error::InvalidCertificate(why)) =
+            inner.or_else(|| next.downcast_ref::<rustls::Error>())
+        {
+            return Some(sentence(why));
+        }
+        cause = next.source();
+    }
+    None
+}
+
+fn sentence(why: &CertificateError) -> &'static str {
+    match why {
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            "its certificate is not signed by an authority that sslrootcert names"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            "its certificate is for another host name than the URL's (sslmode=verify-full)"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            "its certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "its certificate is not valid yet"
+        }
+        _ => "its certificate is not acceptable",
+    }
+}
+
+/// Takes any certificate. Safe where nobody asked for more: with `prefer`, whoever could
+/// show a false one could as well say that the server has no TLS, and `require` without an
+/// authority promises encryption alone, in libpq too. What remains is that nobody reads
+/// along by merely listening, also at servers with a certificate of their own making, which
+/// most packages install.
 #[derive(Debug)]
 struct AnyServer(Arc<CryptoProvider>);
 
@@ -85,7 +155,7 @@ impl ServerCertVerifier for AnyServer {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls12_signature(message, certificate, signature, algorithms)
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
     }
 
     fn verify_tls13_signature(
@@ -95,10 +165,60 @@ impl ServerCertVerifier for AnyServer {
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
         let algorithms = &self.0.signature_verification_algorithms;
-        verify_tls13_signature(message, certificate, signature, algorithms)
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// Takes a certificate of the right authority, whatever its name. Safe because the name is
+/// looked at last: who fails on it alone has passed everything else, chain and dates too.
+#[derive(Debug)]
+struct AnyName(Arc<WebPkiServerVerifier>);
+
+impl ServerCertVerifier for AnyName {
+    fn verify_server_cert(
+        &self,
+        certificate: &CertificateDer<'_>,
+        chain: &[CertificateDer<'_>],
+        name: &ServerName<'_>,
+        ocsp: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        let found = self
+            .0
+            .verify_server_cert(certificate, chain, name, ocsp, now);
+        match found {
+            Err(rustls::Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            found => found,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0
+            .verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.0
+            .verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.supported_verify_schemes()
     }
 }

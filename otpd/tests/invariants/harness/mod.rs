@@ -7,6 +7,7 @@ pub(crate) mod own_postgres;
 pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod surroundings;
+pub(crate) mod walkers;
 
 pub(crate) use database::{Database, Engine};
 pub(crate) use devices::{Device, wrong_code};

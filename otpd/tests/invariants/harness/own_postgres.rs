@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::database::try_simple_query;
+use super::database::{simple_query, try_simple_query};
 use super::server::{signal, try_signal};
 use super::surroundings::until;
 
@@ -36,6 +36,8 @@ pub(crate) struct OwnPostgres {
     /// The words that put a command under an account that PostgreSQL accepts.
     account: Vec<&'static str>,
     port: u16,
+    /// `name=value`, given at each start.
+    settings: Vec<String>,
     running: Option<Running>,
 }
 
@@ -47,29 +49,85 @@ struct Running {
 impl OwnPostgres {
     /// Makes one and starts it.
     pub(crate) fn new() -> Self {
+        let mut server = Self::made();
+        server.start();
+        server
+    }
+
+    /// Makes one and does not start it.
+    pub(crate) fn made() -> Self {
+        let server = Self::nothing();
+        let mut initdb = server.command("initdb");
+        initdb
+            .args(["--pgdata=data", "--username=postgres", "--auth=trust"])
+            .args(["--encoding=UTF8", "--locale=C", "--no-sync"]);
+        run(initdb);
+        server
+    }
+
+    /// A standby of another one, started: it has everything once a commit there says so.
+    pub(crate) fn standby_of(primary: &Self) -> Self {
+        let mut standby = Self::nothing();
+        let from = format!("host=127.0.0.1 port={} user=postgres", primary.port);
+        let mut copy = standby.command("pg_basebackup");
+        copy.args([
+            "--pgdata=data",
+            "--write-recovery-conf",
+            "--wal-method=stream",
+        ])
+        .args(["--checkpoint=fast", "--no-sync", "--dbname", &from]);
+        run(copy);
+        standby.start();
+        // Only now: a standby that becomes the primary must not wait for another one.
+        let url = primary.url();
+        simple_query(&url, "ALTER SYSTEM SET synchronous_standby_names = '*'");
+        simple_query(&url, "SELECT pg_reload_conf()");
+        let synchronous = "SELECT pid FROM pg_stat_replication WHERE sync_state = 'sync'";
+        let attached = until(START_LIMIT, || simple_query(&url, synchronous).pop());
+        assert!(attached.is_some(), "the standby does not follow");
+        standby
+    }
+
+    /// Makes a standby the primary.
+    pub(crate) fn promote(&self) {
+        let promoted = simple_query(&self.url(), "SELECT pg_promote(true, 30)");
+        assert_eq!(promoted, [[Some("t".to_owned())]]);
+    }
+
+    fn nothing() -> Self {
         let folder = tempfile::Builder::new()
             .prefix("otpd-own-postgres-")
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(place())
             .expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
-        let mut server = Self {
+        Self {
             account: account(folder.path()),
             folder,
             programs: programs(),
             port: free.local_addr().expect("an address").port(),
+            settings: Vec::new(),
             running: None,
-        };
-        drop(free);
-        let made = server
-            .command("initdb")
-            .args(["--pgdata=data", "--username=postgres", "--auth=trust"])
-            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
-            .output()
-            .expect("initdb runs");
-        assert!(made.status.success(), "{made:?}");
-        server.start();
-        server
+        }
+    }
+
+    /// Settings of its own from the next start on, each `name=value`.
+    pub(crate) fn set(&mut self, settings: &[&str]) {
+        self.settings = settings.iter().map(|text| (*text).to_owned()).collect();
+    }
+
+    /// Puts a file beside its data that nobody else may read, as it asks for of keys.
+    pub(crate) fn put(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.folder.path().join(name);
+        fs::write(&path, text).expect("a file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("its rights");
+        account(&path);
+        path
+    }
+
+    /// Its port on 127.0.0.1.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 
     fn command(&self, program: &str) -> Command {
@@ -101,6 +159,7 @@ impl OwnPostgres {
             .args(["-D", "data", "-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="])
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
             .current_dir(self.folder.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -144,6 +203,12 @@ impl Drop for OwnPostgres {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Runs a program to its end.
+fn run(mut program: Command) {
+    let done = program.output().expect("PostgreSQL's programs run");
+    assert!(done.status.success(), "{done:?}");
 }
 
 /// A frozen server; dropping it lets the server go on.
@@ -210,7 +275,7 @@ fn place() -> PathBuf {
     }
 }
 
-/// PostgreSQL refuses to run as root, so root gives the folder away.
+/// PostgreSQL refuses to run as root, so root gives the folder or file away.
 fn account(folder: &Path) -> Vec<&'static str> {
     let user = Command::new("id").arg("-u").output().expect("id runs");
     if user.stdout.trim_ascii() != b"0" {
