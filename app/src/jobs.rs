@@ -1,59 +1,115 @@
-//! What the server does by itself: sweeps, sums, sealing anew, upkeep of the audit log. Each round is short.
+//! What the server does by itself: some of it at every node, the rest at one node for all. Each round is short.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Origin;
 use domain::{Action, Event};
-use store::Batch;
+use store::{Batch, StoreError};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use crate::{App, Error};
 
-const SWEEP_EVERY: Duration = Duration::from_secs(60);
+const ROUND_EVERY: Duration = Duration::from_secs(60);
+/// So long at most nobody does the common work after its node has died.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Rows per batch of a sweep: a short slice between attempts.
-const SLICE: i64 = 200;
+const SLICE: i64 = 2000;
+/// Slices in a round: more than a busy server makes in a minute.
+const SLICES: usize = 100;
+/// Devices that were never confirmed, each removed in a batch of its own.
+const PENDING: i64 = 200;
+/// Idle addresses that are forgotten in one batch: a few statements each.
+const ADDRESSES: usize = 200;
 /// Spans of the search index between two looks at whether the server stops, and how
 /// often in a round: a larger backlog is worked off in several.
 const INDEX_SPANS: usize = 2;
 const INDEX_TURNS: usize = 100;
+
+/// What one node does for all.
+#[derive(Clone, Copy, Debug)]
+enum Common {
+    NewMaster,
+    KeptAnswers,
+    PendingDevices,
+    Sessions,
+    Challenges,
+    IdleAddresses,
+    SigningKeys,
+    Retention,
+    Checkpoint,
+    OldCheckpoints,
+}
+
+impl Common {
+    const ALL: [Self; 10] = [
+        Self::NewMaster,
+        Self::KeptAnswers,
+        Self::PendingDevices,
+        Self::Sessions,
+        Self::Challenges,
+        Self::IdleAddresses,
+        Self::SigningKeys,
+        Self::Retention,
+        Self::Checkpoint,
+        Self::OldCheckpoints,
+    ];
+}
 
 impl App {
     /// Runs the jobs until the token is cancelled. A job that fails is tried again in
     /// its next round; the server goes on.
     pub async fn run_jobs(self: Arc<Self>, stop: CancellationToken) {
         let mail = tokio::spawn(Arc::clone(&self).run_mail(stop.clone()));
-        let mut ticks = tokio::time::interval(SWEEP_EVERY);
-        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => break,
-                _ = ticks.tick() => {
-                    self.round().await;
-                    self.catch_up(&stop).await;
-                }
-            }
-        }
+        let (said, lead) = watch::channel(false);
+        let watch = tokio::spawn(Arc::clone(&self).watch_lead(said, stop.clone()));
+        self.run_rounds(lead, &stop).await;
         self.last_round().await;
-        if mail.await.is_err() {
-            tracing::error!("the sending of mail has broken off");
+        for job in [mail, watch] {
+            if job.await.is_err() {
+                tracing::error!("a background job has broken off");
+            }
         }
     }
 
-    async fn round(&self) {
+    /// Asks all the time whose the common work is: also while a long round is under way.
+    async fn watch_lead(self: Arc<Self>, said: watch::Sender<bool>, stop: CancellationToken) {
+        loop {
+            // Whoever cannot ask may have lost it.
+            let leads = self.store.lead().await.unwrap_or(false);
+            if said.send_replace(leads) != leads && self.store.is_shared() {
+                match leads {
+                    true => tracing::info!("this node does the common work now"),
+                    false => tracing::info!("this node leaves the common work to others"),
+                }
+            }
+            tokio::select! {
+                () = stop.cancelled() => return,
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+
+    async fn run_rounds(&self, mut lead: watch::Receiver<bool>, stop: &CancellationToken) {
+        let mut ticks = tokio::time::interval(ROUND_EVERY);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                () = stop.cancelled() => return,
+                _ = ticks.tick() => self.own_round().await,
+                changed = lead.changed() => if changed.is_err() { return },
+            }
+            self.common_round(&mut lead, stop).await;
+        }
+    }
+
+    /// What stands in this node's memory.
+    async fn own_round(&self) {
         let jobs = [
-            ("new master secret", self.finish_new_master().await),
             ("first start", self.look_for_root().await),
             ("refusals", self.record_refusals().await),
-            ("kept answers", self.sweep_answers().await),
-            ("pending devices", self.sweep_pending().await),
-            ("sessions", self.sweep_sessions().await),
-            ("challenges", self.sweep_challenges().await),
-            ("idle addresses", self.sweep_addresses().await),
-            ("signing keys", self.care_for_signing_keys().await),
-            ("retention", self.cut_old_events().await.map(drop)),
-            ("checkpoint", self.checkpoint_when_due().await),
-            ("old checkpoints", self.thin_checkpoints().await),
+            ("signing keys", self.look_at_signing_keys().await),
         ];
         for (job, result) in jobs {
             if let Err(error) = result {
@@ -62,10 +118,38 @@ impl App {
         }
     }
 
+    /// What stands in the database, as long as it is this node's to do.
+    async fn common_round(&self, lead: &mut watch::Receiver<bool>, stop: &CancellationToken) {
+        for job in Common::ALL {
+            if stop.is_cancelled() || !*lead.borrow_and_update() {
+                return;
+            }
+            if let Err(error) = self.run_common(job).await {
+                tracing::warn!(?job, %error, "a job failed and will be tried again");
+            }
+        }
+        self.catch_up(lead, stop).await;
+    }
+
+    async fn run_common(&self, job: Common) -> Result<(), Error> {
+        match job {
+            Common::NewMaster => self.finish_new_master().await,
+            Common::KeptAnswers => self.sweep_answers().await,
+            Common::PendingDevices => self.sweep_pending().await,
+            Common::Sessions => self.sweep_sessions().await,
+            Common::Challenges => self.sweep_challenges().await,
+            Common::IdleAddresses => self.sweep_addresses().await,
+            Common::SigningKeys => self.care_for_signing_keys().await,
+            Common::Retention => self.cut_old_events().await.map(drop),
+            Common::Checkpoint => self.checkpoint_when_due().await,
+            Common::OldCheckpoints => self.thin_checkpoints().await,
+        }
+    }
+
     /// Brings the search index of the audit up to date.
-    async fn catch_up(&self, stop: &CancellationToken) {
+    async fn catch_up(&self, lead: &watch::Receiver<bool>, stop: &CancellationToken) {
         for _ in 0..INDEX_TURNS {
-            if stop.is_cancelled() {
+            if stop.is_cancelled() || !*lead.borrow() {
                 return;
             }
             match self.index_events(INDEX_SPANS).await {
@@ -88,12 +172,24 @@ impl App {
         }
     }
 
+    /// Sweeps slice after slice until one is not full: tables stay as small as what is in
+    /// force, however much came and went in a minute.
+    pub(crate) async fn in_slices<F>(&self, sweep: impl Fn(i64) -> F) -> Result<(), Error>
+    where
+        F: Future<Output = Result<i64, StoreError>>,
+    {
+        for _ in 0..SLICES {
+            if sweep(SLICE).await? < SLICE {
+                break;
+            }
+        }
+        Ok(())
+    }
+
     async fn sweep_answers(&self) -> Result<(), Error> {
         let now = self.store.now().await?;
-        let mut batch = Batch::new();
-        batch.sweep_answers(now, SLICE * 10);
-        self.store.commit(batch).await?;
-        Ok(())
+        self.in_slices(|most| self.store.sweep_answers(now, most))
+            .await
     }
 
     /// Removes challenges that have been over for a day: until then a spent code is told
@@ -101,18 +197,16 @@ impl App {
     async fn sweep_challenges(&self) -> Result<(), Error> {
         const DAY_SECONDS: i64 = 86_400;
         let before = self.store.now().await?.plus_seconds(-DAY_SECONDS);
-        let mut batch = Batch::new();
-        batch.sweep_challenges(before, SLICE * 10);
-        self.store.commit(batch).await?;
-        Ok(())
+        self.in_slices(|most| self.store.sweep_challenges(before, most))
+            .await
     }
 
     /// Removes email addresses for which nothing is stored any more: nobody can guess at
     /// addresses and leave a row for each. An address that logs in again is another user;
     /// the audit log keeps what was recorded.
     async fn sweep_addresses(&self) -> Result<(), Error> {
-        let idle = self.store.idle_addresses(SLICE * 10).await?;
-        for some in idle.chunks(usize::try_from(SLICE).unwrap_or(usize::MAX)) {
+        let idle = self.store.idle_addresses(SLICE).await?;
+        for some in idle.chunks(ADDRESSES) {
             let mut batch = Batch::new();
             for user in some {
                 batch.forget_idle(*user);
@@ -129,7 +223,7 @@ impl App {
     /// Removes devices that were never confirmed.
     async fn sweep_pending(&self) -> Result<(), Error> {
         let now = self.store.now().await?;
-        let expired = self.store.expired_pending(now, SLICE).await?;
+        let expired = self.store.expired_pending(now, PENDING).await?;
         for (device, user) in expired {
             let origin = Origin {
                 caller: "server".into(),
@@ -144,7 +238,7 @@ impl App {
             batch.record(event);
             match self.store.commit(batch).await {
                 // Refused: confirmed or removed in between.
-                Ok(_) | Err(store::StoreError::Refused(_)) => {}
+                Ok(_) | Err(StoreError::Refused(_)) => {}
                 Err(error) => return Err(error.into()),
             }
         }

@@ -202,11 +202,8 @@ impl App {
 
     /// Removes sessions whose time is over.
     pub(crate) async fn sweep_sessions(&self) -> Result<(), Error> {
-        const SLICE: i64 = 500;
         let now = self.store.now().await?;
-        let mut batch = Batch::new();
-        batch.sweep_sessions(now, SLICE);
-        self.store.commit(batch).await?;
-        Ok(())
+        self.in_slices(|most| self.store.sweep_sessions(now, most))
+            .await
     }
 }

@@ -245,6 +245,11 @@ impl App {
         })
     }
 
+    /// Learns of keys that other nodes have made or retired. A job of each node.
+    pub(crate) async fn look_at_signing_keys(&self) -> Result<(), Error> {
+        self.read_signing_keys().await.map(drop)
+    }
+
     /// Takes the next keys into use when the active ones are old enough, and forgets
     /// those that have been retired for long. A job.
     pub(crate) async fn care_for_signing_keys(&self) -> Result<(), Error> {

@@ -171,6 +171,19 @@ impl Store {
         }
     }
 
+    /// Whether the work that one process does for all is this one's, now: sweeps, and
+    /// the upkeep of the audit log and of the keys. To be asked again every few seconds,
+    /// since a process that asks no more loses it.
+    ///
+    /// # Errors
+    /// When the database cannot be asked; it may be another process's by then.
+    pub async fn lead(&self) -> Result<bool, StoreError> {
+        match &self.db {
+            Db::Sqlite(_) => Ok(true),
+            Db::Postgres(db) => db.lead().await,
+        }
+    }
+
     /// Several processes may share this database.
     pub fn is_shared(&self) -> bool {
         match &self.db {

@@ -151,3 +151,31 @@ fn a_standby_alone_is_refused_in_one_sentence() {
     let node = Node::named(&database, "both").with("DATABASE_URL", &url(&both));
     assert_eq!(node.start().stranger().get("/readyz").status, 200);
 }
+
+#[test]
+fn i3_settings_that_lose_commits_are_refused_by_name() {
+    let mut postgres = OwnPostgres::made();
+    for setting in ["fsync=off", "full_page_writes=off", "zero_damaged_pages=on"] {
+        postgres.set(&[setting]);
+        postgres.start();
+        let database = Database::on_server(&postgres.url());
+        let output = Node::new(&database).run(&[]);
+        assert!(!output.status.success(), "{setting}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let named = setting.replace('=', " = ");
+        assert!(said.contains(&named), "{setting}: {said}");
+        postgres.stop();
+    }
+    // The server's default does not matter: each connection asks for more.
+    postgres.set(&["synchronous_commit=off", "log_statement=all"]);
+    postgres.start();
+    let database = Database::on_server(&postgres.url());
+    let server = Node::new(&database).start();
+    assert_eq!(server.stranger().get("/readyz").status, 200);
+    let log = postgres.log();
+    let connections = log
+        .matches("statement: SET synchronous_commit = on")
+        .count();
+    // Two lanes and the one for batches, at least.
+    assert!(connections >= 3, "{connections} in {log}");
+}

@@ -50,6 +50,11 @@ fn parallel(engine: Engine) {
     let servers: Vec<Server> = nodes
         .map(|name| Node::named(&database, name).start())
         .collect();
+    race(&database, &servers, length(15, 300));
+}
+
+/// Guesses at all nodes at once.
+pub(crate) fn race(database: &Database, servers: &[Server], rounds: usize) {
     let mut admin = servers[0].admin();
     let mut clients: Vec<Client> = servers
         .iter()
@@ -57,7 +62,7 @@ fn parallel(engine: Engine) {
         .take(ATTEMPTS)
         .map(Server::admin)
         .collect();
-    for round in 0..length(15, 300) {
+    for round in 0..rounds {
         let user = format!("user-{round}");
         let devices = [0, 1].map(|n| {
             let id = format!("device-{round}-{n}");
@@ -78,7 +83,7 @@ fn parallel(engine: Engine) {
             client.post("/api/v1/otp/verify", &question).expect(200)["data"].clone()
         });
         let count = |reason: &str| answers.iter().filter(|a| a["reason"] == reason).count() as u64;
-        let sum = judged(&database, round);
+        let sum = judged(database, round);
         let told = (count("rejected"), count("locked"));
         assert_eq!(told, (sum.failed, sum.locked), "round {round}");
         // A success in between gives the budget anew, once.

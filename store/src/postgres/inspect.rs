@@ -7,8 +7,40 @@ use super::value::row;
 use crate::error::StoreError;
 
 const SETTINGS: &str = "SELECT CAST(pg_is_in_recovery() AS TEXT),
-      current_setting('default_transaction_read_only'), current_setting('fsync'),
-      current_setting('full_page_writes'), current_setting('server_encoding')";
+      current_setting('default_transaction_read_only'), current_setting('server_encoding'),
+      current_setting('fsync'), current_setting('full_page_writes'),
+      current_setting('synchronous_commit'), current_setting('zero_damaged_pages'),
+      current_setting('ignore_checksum_failure'), current_setting('data_sync_retry')";
+const COLUMNS: usize = 3 + DURABLE.len();
+
+/// Settings with which a server loses what it has confirmed, in the order of the columns:
+/// the name, the only safe value, and what happens with another. `synchronous_commit` is
+/// what this connection asked for, whatever the server's default is: something between
+/// us and the server has kept it from being set when it is not `on`.
+const DURABLE: [(&str, &str, &str); 6] = [
+    ("fsync", "on", "a power cut can undo what it has confirmed"),
+    ("full_page_writes", "on", "a power cut can damage its files"),
+    (
+        "synchronous_commit",
+        "on",
+        "it confirms what is not on the disk",
+    ),
+    (
+        "zero_damaged_pages",
+        "off",
+        "it empties damaged pages and goes on",
+    ),
+    (
+        "ignore_checksum_failure",
+        "off",
+        "it goes on with damaged pages",
+    ),
+    (
+        "data_sync_retry",
+        "off",
+        "it can take for written what a failed sync has lost",
+    ),
+];
 
 /// Refuses a server that cannot be written to, or that may forget what it has
 /// confirmed: a code accepted twice after a power cut is what we are here to prevent.
@@ -20,49 +52,38 @@ pub(super) async fn refuse_unsafe(client: &Client) -> Result<(), StoreError> {
         .map(row)
         .transpose()?
         .ok_or_else(|| StoreError::Corrupt("the server tells no settings".into()))?;
-    let found: [String; 5] = [
-        row.text(0)?,
-        row.text(1)?,
-        row.text(2)?,
-        row.text(3)?,
-        row.text(4)?,
-    ];
+    let found = (0..COLUMNS).map(|place| row.text(place));
+    let found: Vec<String> = found.collect::<Result<_, _>>()?;
     match objection(&found) {
         Some(sentence) => Err(StoreError::Unusable(sentence)),
         None => Ok(()),
     }
 }
 
-fn objection(found: &[String; 5]) -> Option<String> {
-    let [standby, read_only, fsync, full_page_writes, encoding] = found.each_ref().map(|s| &**s);
-    let unsafe_setting = |name, danger| {
-        format!("the database server runs with {name} = off, so that {danger}: set {name} = on")
+fn objection(found: &[String]) -> Option<String> {
+    let [standby, read_only, encoding, durable @ ..] = found else {
+        return Some("the database server tells too few settings".into());
     };
     if standby != "false" {
-        Some("the database is a read-only standby: connect to the primary".into())
-    } else if read_only != "off" {
-        Some(
+        return Some("the database is a read-only standby: connect to the primary".into());
+    }
+    if read_only != "off" {
+        return Some(
             "the database is read-only (default_transaction_read_only = on): connect to the \
              primary, or set it to off for this user and database"
                 .into(),
-        )
-    } else if fsync != "on" {
-        Some(unsafe_setting(
-            "fsync",
-            "a power cut can undo what it has confirmed",
-        ))
-    } else if full_page_writes != "on" {
-        Some(unsafe_setting(
-            "full_page_writes",
-            "a power cut can damage its files",
-        ))
-    } else if encoding != "UTF8" {
-        Some(format!(
-            "the database has the encoding {encoding}: create one with ENCODING 'UTF8'"
-        ))
-    } else {
-        None
+        );
     }
+    if encoding != "UTF8" {
+        return Some(format!(
+            "the database has the encoding {encoding}: create one with ENCODING 'UTF8'"
+        ));
+    }
+    let mut pairs = DURABLE.iter().zip(durable);
+    let ((name, safe, danger), value) = pairs.find(|((_, safe, _), value)| value != safe)?;
+    Some(format!(
+        "the database server runs with {name} = {value}, so that {danger}: set {name} = {safe}"
+    ))
 }
 
 #[cfg(test)]
@@ -72,7 +93,10 @@ mod tests {
     #[test]
     fn each_dangerous_setting_is_named() {
         fn check(place: usize, value: &str, says: Option<&str>) {
-            let mut found = ["false", "off", "on", "on", "UTF8"].map(String::from);
+            let good = [
+                "false", "off", "UTF8", "on", "on", "on", "off", "off", "off",
+            ];
+            let mut found = good.map(String::from);
             found[place] = value.into();
             match (objection(&found), says) {
                 (None, None) => {}
@@ -83,8 +107,13 @@ mod tests {
         check(0, "false", None);
         check(0, "true", Some("standby"));
         check(1, "on", Some("default_transaction_read_only"));
-        check(2, "off", Some("fsync"));
-        check(3, "off", Some("full_page_writes"));
-        check(4, "SQL_ASCII", Some("SQL_ASCII"));
+        check(2, "SQL_ASCII", Some("SQL_ASCII"));
+        check(3, "off", Some("set fsync = on"));
+        check(4, "off", Some("set full_page_writes = on"));
+        check(5, "off", Some("set synchronous_commit = on"));
+        check(5, "local", Some("synchronous_commit = local"));
+        check(6, "on", Some("set zero_damaged_pages = off"));
+        check(7, "on", Some("set ignore_checksum_failure = off"));
+        check(8, "on", Some("set data_sync_retry = off"));
     }
 }

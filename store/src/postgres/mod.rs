@@ -50,7 +50,17 @@ const LONGEST_WAIT: Duration = Duration::from_millis(1800);
 statements! {
     /// Rounded down: a time that is not over must not seem so.
     CLOCK = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
+    /// The lock belongs to the session, so it is free again as soon as its node has died.
+    /// A node that hangs, and so asks no more, loses the session with it.
+    LEAD = "SELECT CAST(CASE WHEN pg_try_advisory_lock(CAST($1 AS BIGINT)) THEN 1 ELSE 0 END
+              AS BIGINT),
+              CASE WHEN current_setting('idle_session_timeout', true) IS NOT NULL
+                THEN set_config('idle_session_timeout', '15s', false) END";
 }
+
+/// The lock of whoever does what only one does: "otpdlead" in ASCII, and so another one than
+/// that of migrations, for which every node that starts waits.
+const LEAD_KEY: i64 = 0x6f74_7064_6c65_6164;
 
 /// An open database.
 pub(crate) struct Database {
@@ -159,6 +169,14 @@ impl Database {
         let (reply, receiver) = oneshot::channel();
         self.writers()?.work.push(Work::Rows(sql, params, reply))?;
         answer(LONGEST_WAIT, receiver).await
+    }
+
+    /// Whether the common work is this node's. Asked and held in the session of the lane
+    /// that commits what comes of it: when that session is gone, so are both.
+    pub(crate) async fn lead(&self) -> Result<bool, StoreError> {
+        let key = vec![Value::Int(LEAD_KEY)];
+        let rows = self.write_rows(LEAD, key).await?;
+        rows.first().map_or(Ok(false), |row| Ok(row.int(0)? == 1))
     }
 
     pub(crate) fn waiting(&self) -> usize {

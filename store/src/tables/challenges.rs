@@ -47,7 +47,7 @@ statements! {
     DELETE_KIND = "DELETE FROM challenges WHERE user_id = $1 AND kind = $2";
     /// An address keeps its count of the day.
     SWEEP = "DELETE FROM challenges WHERE id IN
-             (SELECT id FROM challenges WHERE expires_at <= $1 LIMIT $2)";
+             (SELECT id FROM challenges WHERE expires_at <= $1 LIMIT $2) RETURNING CAST(1 AS BIGINT)";
 }
 
 /// A challenge with what the judge does not need to know.
@@ -174,6 +174,15 @@ impl Store {
         let rows = self.rows(OF_KIND, params).await?;
         rows.into_iter().map(stored).collect()
     }
+
+    /// Removes some challenges that ended before that time, at most `limit`; how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_challenges(&self, before: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self.write_rows(SWEEP, params![before, limit]).await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
+    }
 }
 
 impl Batch {
@@ -233,10 +242,5 @@ impl Batch {
         self.lock(user);
         let params = params![user.0, kind.as_str()];
         self.step(DELETE_KIND, params, Expect::Any);
-    }
-
-    /// Removes some challenges that ended before that time.
-    pub fn sweep_challenges(&mut self, before: Time, limit: i64) {
-        self.step(SWEEP, params![before, limit], Expect::Any);
     }
 }

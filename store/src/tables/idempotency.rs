@@ -15,7 +15,7 @@ statements! {
               answer = excluded.answer, expires_at = excluded.expires_at
             WHERE idempotency.expires_at <= $5";
     SWEEP = "DELETE FROM idempotency WHERE id IN
-             (SELECT id FROM idempotency WHERE expires_at <= $1 LIMIT $2)";
+             (SELECT id FROM idempotency WHERE expires_at <= $1 LIMIT $2) RETURNING CAST(1 AS BIGINT)";
 }
 
 /// A kept answer of a management call.
@@ -45,6 +45,15 @@ impl Store {
         })
         .transpose()
     }
+
+    /// Removes some answers whose time is over, at most `limit`; how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_answers(&self, now: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self.write_rows(SWEEP, params![now, limit]).await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
+    }
 }
 
 impl Batch {
@@ -59,10 +68,5 @@ impl Batch {
     ) {
         let params = params![id, fingerprint, answer, expires_at, now];
         self.step(KEEP, params, Expect::One(Refusal::IdempotencyTaken));
-    }
-
-    /// Removes some answers whose time is over.
-    pub fn sweep_answers(&mut self, now: Time, limit: i64) {
-        self.step(SWEEP, params![now, limit], Expect::Any);
     }
 }

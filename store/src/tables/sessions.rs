@@ -32,7 +32,7 @@ statements! {
     END_ALL = "UPDATE sessions SET ended_at = $3
                WHERE user_id = $1 AND id <> $2 AND ended_at IS NULL";
     SWEEP = "DELETE FROM sessions WHERE id IN
-             (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)";
+             (SELECT id FROM sessions WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2) RETURNING CAST(1 AS BIGINT)";
 }
 
 /// A session as stored.
@@ -117,6 +117,15 @@ impl Store {
         let rows = self.patient_rows(OF_USER, params![user.0]).await?;
         rows.into_iter().map(stored).collect()
     }
+
+    /// Removes some sessions whose time is over, ended or not, at most `limit`; how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_sessions(&self, before: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self.write_rows(SWEEP, params![before, limit]).await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
+    }
 }
 
 impl Batch {
@@ -163,10 +172,5 @@ impl Batch {
         let params = params![user.0, except.unwrap_or_default(), at];
         self.step(END_ALL, params, Expect::Any);
         self.clear_challenges(user, ChallengeKind::Login);
-    }
-
-    /// Removes some sessions whose time is over, ended or not.
-    pub fn sweep_sessions(&mut self, before: Time, limit: i64) {
-        self.step(SWEEP, params![before, limit], Expect::Any);
     }
 }

@@ -188,3 +188,54 @@ async fn what_waits_is_served_before_the_end() {
     assert!(answered > 0);
     assert_eq!(proof::events(&world.database).await, 1 + answered);
 }
+
+/// The session that holds the one lock that is no row's.
+const LEADER: &str = "FROM pg_locks l JOIN pg_database d ON d.oid = l.database
+    WHERE l.locktype = 'advisory' AND l.granted AND d.datname = current_database()";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_node_at_a_time_leads_and_another_when_it_is_gone() {
+    let world = World::postgres().await;
+    let [one, two] = [world.store().await, world.store().await];
+    let leads = async |store: &store::Store| store.lead().await.unwrap_or(false);
+    for _ in 0..3 {
+        assert!(leads(&one).await);
+        assert!(!leads(&two).await);
+    }
+    // The session ends, as it does with its node.
+    let end = format!("SELECT COUNT(pg_terminate_backend(pid)) {LEADER}");
+    assert_eq!(world.database.number(&end).await, 1);
+    until("the other leads", async || leads(&two).await).await;
+    until("the first is connected again", async || {
+        one.commit(Batch::new()).await.is_ok()
+    })
+    .await;
+    assert!(!leads(&one).await);
+    two.close().await;
+    until("the first leads again", async || leads(&one).await).await;
+}
+
+/// A node that hangs goes on acknowledging on the level of TCP: only its silence tells.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_node_that_asks_no_more_loses_the_lead() {
+    let world = World::postgres().await;
+    let [one, two] = [world.store().await, world.store().await];
+    assert!(one.lead().await.unwrap());
+    let shown = "SELECT CAST(EXTRACT(EPOCH FROM CAST(current_setting('idle_session_timeout')
+                   AS INTERVAL)) AS BIGINT)";
+    assert_eq!(
+        world.database.number(shown).await,
+        0,
+        "nobody else's session"
+    );
+    until("the other leads", async || {
+        two.lead().await.unwrap_or(false)
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn an_embedded_database_has_one_node() {
+    let world = World::sqlite();
+    assert!(world.store().await.lead().await.unwrap());
+}

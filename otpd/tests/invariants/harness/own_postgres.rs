@@ -173,8 +173,12 @@ impl OwnPostgres {
         self.running = Some(Running { keeper, pid });
         let url = self.url();
         let answered = until(START_LIMIT, || try_simple_query(&url, "SELECT 1").ok());
-        let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-        assert!(answered.is_some(), "no answer; its log:\n{log}");
+        assert!(answered.is_some(), "no answer; its log:\n{}", self.log());
+    }
+
+    /// What it has written down so far.
+    pub(crate) fn log(&self) -> String {
+        fs::read_to_string(self.folder.path().join("log")).unwrap_or_default()
     }
 
     /// Stops it as a crash would (`pg_ctl stop -m immediate`).
