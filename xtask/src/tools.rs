@@ -38,7 +38,7 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 12] = [
+const TOOLS: [Tool; 15] = [
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
@@ -48,6 +48,21 @@ const TOOLS: [Tool; 12] = [
         name: "strace",
         probe: Probe::Runs(&["strace", "--version"]),
         source: Source::Apt("strace"),
+    },
+    Tool {
+        name: "libfaketime",
+        probe: Probe::Runs(&["faketime", "--version"]),
+        source: Source::Apt("faketime"),
+    },
+    Tool {
+        name: "HAProxy",
+        probe: Probe::Runs(&["haproxy", "-v"]),
+        source: Source::Apt("haproxy"),
+    },
+    Tool {
+        name: "ip",
+        probe: Probe::Runs(&["ip", "-V"]),
+        source: Source::Apt("iproute2"),
     },
     Tool {
         name: "zbarimg",
@@ -278,6 +293,8 @@ fn path_with(first: &Path) -> Result<OsString> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let folders: Vec<PathBuf> = std::iter::once(first.to_path_buf())
         .chain(std::env::split_paths(&path))
+        // Where Debian keeps HAProxy and `ip`, and which only root has in its path.
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
         .collect();
     Ok(std::env::join_paths(folders)?)
 }

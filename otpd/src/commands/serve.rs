@@ -82,12 +82,15 @@ async fn listen(
     );
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone());
-    let jobs = tokio::spawn(Arc::clone(app).run_jobs(stop.clone()));
+    // The jobs end last: what they keep count of goes on while the server drains.
+    let end = CancellationToken::new();
+    let jobs = tokio::spawn(Arc::clone(app).run_jobs(end.clone()));
     tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
-    bound.serve(router, stop.clone(), stats).await?;
-    stop.cancel();
+    let served = bound.serve(router, stop, stats).await;
+    end.cancel();
     // A job that panicked has been logged; there is nothing left to wait for.
     let _ = jobs.await;
+    served?;
     tracing::info!("otpd has stopped");
     Ok(())
 }
@@ -126,6 +129,7 @@ fn transport_settings(settings: &Settings) -> TransportSettings {
         header_timeout: server.header_timeout,
         body_timeout: server.body_timeout,
         idle_timeout: server.idle_timeout,
+        leave_timeout: server.leave_timeout,
         drain_timeout: server.drain_timeout,
     }
 }

@@ -97,6 +97,7 @@ fn server(r: &mut Reader, folder: &Path) -> Server {
         header_timeout: seconds(r, "server.header_seconds", 1..=300),
         body_timeout: seconds(r, "server.body_seconds", 1..=300),
         idle_timeout: seconds(r, "server.idle_seconds", 1..=3_600),
+        leave_timeout: seconds(r, "server.leave_seconds", 0..=3_600),
         drain_timeout: seconds(r, "server.drain_seconds", 0..=3_600),
     }
 }

@@ -93,6 +93,8 @@ pub struct Server {
     pub body_timeout: Duration,
     /// Time between two requests.
     pub idle_timeout: Duration,
+    /// Time in which requests are still taken when the server stops.
+    pub leave_timeout: Duration,
     /// Time for requests in progress when the server stops.
     pub drain_timeout: Duration,
 }

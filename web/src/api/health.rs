@@ -34,6 +34,9 @@ pub(crate) async fn alive(_front: Arc<Front>) -> Outcome<Alive> {
 pub(crate) struct Word(Readiness);
 
 pub(crate) async fn ready(front: Arc<Front>) -> Outcome<Word> {
+    if front.stats.is_leaving() {
+        return Ok(Word(Readiness::NotReady));
+    }
     let (readiness, _) = front.app.health().await;
     Ok(Word(readiness))
 }

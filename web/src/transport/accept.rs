@@ -50,7 +50,17 @@ pub(super) async fn run(
         slots,
         shares,
     };
-    accept_until(&shutdown, doors, &host, &mut connections).await;
+    accept_until(&shutdown, &doors, &host, &mut connections).await;
+
+    // Whoever balances load learns now that this server goes, and has no request of its own
+    // under way when the connections are closed.
+    host.stats.leave();
+    if !bound.settings.leave_timeout.is_zero() {
+        let never = CancellationToken::new();
+        let accept = accept_until(&never, &doors, &host, &mut connections);
+        // It ends with the time alone.
+        let _ = timeout(bound.settings.leave_timeout, accept).await;
+    }
 
     // New connections are refused from here on.
     drop(bound.listener);
@@ -77,7 +87,7 @@ struct Doors<'a> {
 
 async fn accept_until(
     shutdown: &CancellationToken,
-    doors: Doors<'_>,
+    doors: &Doors<'_>,
     host: &Arc<connection::Host>,
     connections: &mut JoinSet<()>,
 ) {

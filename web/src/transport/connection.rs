@@ -242,6 +242,7 @@ fn answer(
     let in_flight = activity.request_begins(multiplexed);
     request.extensions_mut().insert(peer);
     let patience = host.body_timeout;
+    let leaving = host.stats.is_leaving();
     let mine = Arc::clone(activity);
     let request = request.map(|body| TimedBody::new(body, patience, Arc::clone(&mine)));
     let answer = host.router.clone().call(request);
@@ -251,7 +252,7 @@ fn answer(
             say_late(&mut response);
         }
         let too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
-        if !multiplexed && (too_large || mine.has_abandoned_body()) {
+        if !multiplexed && (too_large || leaving || mine.has_abandoned_body()) {
             say_last(&mut response);
         }
         Ok(response.map(|inner| CountedBody {

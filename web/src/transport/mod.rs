@@ -24,7 +24,7 @@ use std::{
     path::PathBuf,
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -63,6 +63,9 @@ pub struct TransportSettings {
     /// How long a connection may stay open without a request, and how long a client may refuse to
     /// take the bytes of an answer.
     pub idle_timeout: Duration,
+    /// How long requests are still taken once the shutdown has begun, while `/readyz` and a
+    /// `Connection: close` in each answer send clients elsewhere; zero for not at all.
+    pub leave_timeout: Duration,
     /// How long requests in flight may go on after the shutdown began.
     pub drain_timeout: Duration,
 }
@@ -133,9 +136,15 @@ pub struct TransportStats {
     refused: AtomicU64,
     timed_out: AtomicU64,
     awaited_bodies: AtomicU64,
+    leaving: AtomicBool,
 }
 
 impl TransportStats {
+    /// Whether the server is about to stop, and clients should turn to another one.
+    pub fn is_leaving(&self) -> bool {
+        self.leaving.load(Relaxed)
+    }
+
     /// Connections open now.
     pub fn open(&self) -> u64 {
         self.open.load(Relaxed)
@@ -160,6 +169,10 @@ impl TransportStats {
     /// Requests whose body did not come along with their header, so that a timer had to be set.
     pub fn awaited_bodies(&self) -> u64 {
         self.awaited_bodies.load(Relaxed)
+    }
+
+    fn leave(&self) {
+        self.leaving.store(true, Relaxed);
     }
 
     fn count_refusal(&self) {
@@ -275,7 +288,7 @@ impl Bound {
         self.address
     }
 
-    /// Serves until `shutdown` is cancelled, then lets requests in flight finish for at most
+    /// Serves until `shutdown` is cancelled and `leave_timeout` is over, then lets requests in flight finish for at most
     /// `drain_timeout` and drops what is left.
     ///
     /// Every request carries a [`Peer`] extension. A body that comes too slowly fails with an error

@@ -32,6 +32,7 @@ fn the_defaults_are_as_documented() {
         header_timeout: Duration::from_secs(10),
         body_timeout: Duration::from_secs(10),
         idle_timeout: Duration::from_secs(75),
+        leave_timeout: Duration::ZERO,
         drain_timeout: Duration::from_secs(20),
     };
     assert_eq!(s.server, server);

@@ -1,5 +1,6 @@
 //! What a client on a real socket sees of the transport.
 
+mod leaving;
 mod limits;
 mod protocols;
 mod tls;
@@ -45,6 +46,7 @@ fn patient() -> TransportSettings {
         header_timeout: LONG,
         body_timeout: LONG,
         idle_timeout: LONG,
+        leave_timeout: Duration::ZERO,
         drain_timeout: LONG,
     }
 }
