@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use crate::harness::own_postgres::OwnPostgres;
-use crate::harness::surroundings::{length, let_pass};
+use crate::harness::surroundings::{length, let_pass, until};
 use crate::harness::walkers::{ANSWER_LIMIT, Walker, all_served, check_books, while_walking};
-use crate::harness::{Database, Node, Server};
+use crate::harness::{Client, Database, Device, Node, Server};
 
 /// From the moment there is a primary again until all nodes serve everybody.
 const RETURN_LIMIT: Duration = Duration::from_secs(5);
@@ -119,6 +119,48 @@ fn i1_i3_i15_a_hanging_primary_is_replaced_and_its_return_changes_nothing() {
     }
 }
 
+/// A commit that waits for a standby is no commit yet: not for the one who sent the code,
+/// and not for one who asks again under the same key.
+#[test]
+fn i3_what_the_standby_lacks_is_never_acknowledged() {
+    let mut scene = Scene::new();
+    let mut admin = scene.nodes[0].admin();
+    let device = Device::hotp(&mut admin, "d", "u");
+    let ask = |client: &mut Client| {
+        client.header("Idempotency-Key", "the-same");
+        client.post("/api/v1/otp/verify", &device.question(&device.code(0)))
+    };
+    let frozen = scene.standby.freeze();
+    let over = until(Duration::from_secs(length(6, 30) as u64), || {
+        for node in &scene.nodes {
+            let answer = ask(&mut node.admin());
+            assert_ne!(answer.status, 200, "{}", answer.text());
+            let read = node.admin().get(&device.path());
+            if read.status == 200 {
+                assert_eq!(
+                    read.json()["data"]["usage_count"],
+                    0,
+                    "shown before it is safe"
+                );
+            }
+        }
+        None::<()>
+    });
+    assert!(over.is_none());
+    // Everything that the primary had and nobody was told of goes with it.
+    scene.primary.stop();
+    drop(frozen);
+    scene.standby.promote();
+    let served = until(RETURN_LIMIT, || {
+        let answer = ask(&mut scene.nodes[1].admin());
+        (answer.status == 200).then_some(answer)
+    });
+    let data = served.expect("service").json()["data"].clone();
+    assert_eq!(data["valid"], true, "{data}");
+    all_served(&scene.nodes, &mut scene.walkers, RETURN_LIMIT);
+    check_books(&scene.database, &scene.walkers);
+}
+
 #[test]
 fn a_standby_alone_is_refused_in_one_sentence() {
     let primary = OwnPostgres::new();
@@ -147,6 +189,10 @@ fn a_standby_alone_is_refused_in_one_sentence() {
         said.contains(&format!("{alone}: a read-only standby")),
         "{said}"
     );
+    // To look is another matter.
+    let looking = Node::named(&database, "standby").with("DATABASE_URL", &url(&alone));
+    let output = looking.run(&["audit", "verify"]);
+    assert!(output.status.success(), "{output:?}");
     let both = format!("{alone},127.0.0.1:{}", primary.port());
     let node = Node::named(&database, "both").with("DATABASE_URL", &url(&both));
     assert_eq!(node.start().stranger().get("/readyz").status, 200);

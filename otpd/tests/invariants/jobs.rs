@@ -72,11 +72,11 @@ on_both!(one_round: one_round_of_sweeps_clears_a_backlog_on_sqlite, one_round_of
 fn leads(server: &Server) -> bool {
     let output = server.output();
     let output = String::from_utf8_lossy(&output);
-    let said = output
+    let mut said = output
         .lines()
         .filter(|line| line.contains("the common work"));
-    said.last()
-        .is_some_and(|line| line.contains("does the common work now"))
+    let last = said.next_back();
+    last.is_some_and(|line| line.contains("does the common work now"))
 }
 
 fn leader(nodes: &[Server]) -> usize {
