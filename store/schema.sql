@@ -213,3 +213,7 @@ CREATE TABLE stat_delays (
     seconds INTEGER NOT NULL,
     PRIMARY KEY (bucket, chain, slot)
 ) STRICT, WITHOUT ROWID;
+CREATE TABLE nodes (
+    id TEXT PRIMARY KEY,
+    seen_at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;

@@ -9,7 +9,7 @@
 //! to the year 2184, so that a Lua script, whose numbers are doubles, computes the
 //! same answers bit for bit. That script gets [`Rate::interval_us`],
 //! [`Rate::tolerance_us`] and the cost, takes `now` from its server, and does what
-//! [`decide`] does, line by line.
+//! [`decide`] does, line by line (`store/src/shared/gcra.lua`).
 
 use crate::time::Time;
 
@@ -98,6 +98,23 @@ impl Rate {
     /// Microseconds that a key's TAT may lie ahead of now: the price of a whole burst.
     pub const fn tolerance_us(&self) -> i64 {
         self.interval_us() * self.burst as i64
+    }
+
+    /// What one of `nodes` servers may allow by itself while they cannot count together:
+    /// together never more than this rate, but for the one at once that each keeps when
+    /// there are more nodes than the burst has places.
+    ///
+    /// A request costs `nodes` times as long as before and the burst takes as long to
+    /// refill, so a TAT kept under this rate stands for the same part of a share as it
+    /// did of the whole.
+    #[must_use]
+    pub fn share(&self, nodes: u32) -> Rate {
+        let nodes = nodes.max(1);
+        let burst = (self.burst / nodes).max(1);
+        let period_ms = self.period_ms.saturating_mul(i64::from(nodes));
+        let slower = Rate::new(self.per, period_ms, burst);
+        // Only a refill of more than 35 years is refused: then one at a time.
+        slower.unwrap_or(Rate { burst: 1, ..*self })
     }
 }
 
@@ -192,6 +209,20 @@ mod tests {
         check(14_000, 4, Err(NEVER));
         check(99_000, 4, Err(NEVER));
         check(99_000, 0, Ok(99_000_000));
+    }
+
+    #[test]
+    fn the_shares_of_all_nodes_are_the_rate() {
+        fn check(whole: Rate, nodes: u32, share: Rate) {
+            assert_eq!(whole.share(nodes), share, "{whole:?} among {nodes}");
+        }
+        check(rate(120, 60_000, 120), 0, rate(120, 60_000, 120));
+        check(rate(120, 60_000, 120), 1, rate(120, 60_000, 120));
+        check(rate(120, 60_000, 120), 3, rate(120, 180_000, 40));
+        check(rate(5, 3_600_000, 5), 2, rate(5, 7_200_000, 2));
+        check(rate(5, 3_600_000, 5), 9, rate(5, 32_400_000, 1));
+        let slowest = rate(1, MAX_TOLERANCE_US / 1000, 1);
+        check(slowest, 2, slowest);
     }
 
     #[test]

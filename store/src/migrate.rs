@@ -23,6 +23,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 2,
         text: include_str!("../migrations/0002_doors.sql"),
     },
+    Migration {
+        version: 3,
+        text: include_str!("../migrations/0003_nodes.sql"),
+    },
 ];
 
 pub(crate) const CREATE_TABLE: &str =

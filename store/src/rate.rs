@@ -1,11 +1,13 @@
-//! Rate counters in memory: bounded, sharded, judged by the rule of `domain::rate`.
+//! Rate counters in memory: bounded, sharded, judged by the rule of `domain::rate`, and in step with shared ones.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use domain::Time;
 use domain::rate::{Decision, Rate, decide};
+
+use crate::shared::{Question, SharedCounters};
 
 const SHARDS: usize = 16;
 /// Sources remembered at most, in all shards together.
@@ -30,21 +32,81 @@ impl<K: Eq + Hash + Clone> RateCounters<K> {
 
     /// Counts `cost` for that source if the rate allows it; a cost of 0 only asks.
     pub fn charge(&self, source: &K, now: Time, cost: u32) -> Decision {
-        let shard = self.hasher.hash_one(source) as usize % SHARDS;
-        let mut counters = self.shards[shard]
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let decision = decide(counters.get(source).copied(), now, &self.rate, cost);
+        self.charge_by(&self.rate, source, now, cost)
+    }
+
+    /// The same among all servers that share the counters; `name` stands for the source
+    /// there. While the shared ones cannot be asked, this server gives away its part of
+    /// the limit, which begins where the whole stood when it last heard of it.
+    ///
+    /// What is remembered here is never more than what was counted there, so a source that
+    /// is at its limit by that is refused without a question: neither a flood nor a loss of
+    /// the shared counters lets more through this server than the limit.
+    pub async fn charge_shared(
+        &self,
+        shared: &SharedCounters,
+        name: &[u8; 16],
+        source: &K,
+        now: Time,
+        cost: u32,
+    ) -> Decision {
+        let remembered = self.tat(source);
+        let here = decide(remembered, now, &self.rate, cost);
+        if matches!(here, Decision::Limited { .. }) {
+            return here;
+        }
+        let now_us = now.millis().saturating_mul(1000);
+        let question = Question {
+            rate: self.rate,
+            cost,
+            remembered_us: remembered.map_or(0, |tat| tat.saturating_sub(now_us).max(0)),
+        };
+        let Some(counted) = shared.count(name, &question).await else {
+            return self.charge_by(&self.rate.share(shared.nodes()), source, now, cost);
+        };
+        // By how far it is ahead, as the two clocks need not agree; and from the time before
+        // the question, so that the way there and back is not counted.
+        let ahead = counted.tat_us - counted.now_us;
+        self.remember(source, now, now_us.saturating_add(ahead));
+        counted.decision()
+    }
+
+    fn charge_by(&self, rate: &Rate, source: &K, now: Time, cost: u32) -> Decision {
+        let mut counters = self.shard(source);
+        let decision = decide(counters.get(source).copied(), now, rate, cost);
         if let Decision::Allowed { new_tat } = decision
             && cost > 0
         {
-            if counters.len() >= MOST_SOURCES / SHARDS && !counters.contains_key(source) {
-                make_room(&mut counters, now);
-            }
-            counters.insert(source.clone(), new_tat);
+            keep(&mut counters, source, now, new_tat);
         }
         decision
     }
+
+    fn tat(&self, source: &K) -> Option<i64> {
+        self.shard(source).get(source).copied()
+    }
+
+    fn remember(&self, source: &K, now: Time, tat: i64) {
+        let mut counters = self.shard(source);
+        let known = counters.get(source).copied();
+        if tat > known.unwrap_or(now.millis().saturating_mul(1000)) {
+            keep(&mut counters, source, now, tat);
+        }
+    }
+
+    fn shard(&self, source: &K) -> MutexGuard<'_, HashMap<K, i64>> {
+        let shard = self.hasher.hash_one(source) as usize % SHARDS;
+        self.shards[shard]
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn keep<K: Eq + Hash + Clone>(counters: &mut HashMap<K, i64>, source: &K, now: Time, tat: i64) {
+    if counters.len() >= MOST_SOURCES / SHARDS && !counters.contains_key(source) {
+        make_room(counters, now);
+    }
+    counters.insert(source.clone(), tat);
 }
 
 /// Forgets sources that have nothing left to remember; if most have, the half that is

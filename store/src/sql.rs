@@ -14,7 +14,7 @@ pub(crate) use statements;
 pub(crate) fn all() -> impl Iterator<Item = &'static str> {
     use crate::tables::{
         accounts, audit, chains, challenges, checkpoints, counts, devices, enrolments, idempotency,
-        keys, meta, outbox, people, recovery, sessions, signing, stats, users,
+        keys, meta, nodes, outbox, people, recovery, sessions, signing, stats, users,
     };
     [
         accounts::ALL,
@@ -28,6 +28,7 @@ pub(crate) fn all() -> impl Iterator<Item = &'static str> {
         idempotency::ALL,
         keys::ALL,
         meta::ALL,
+        nodes::ALL,
         outbox::ALL,
         people::ALL,
         recovery::ALL,

@@ -23,6 +23,7 @@ pub(crate) enum Purpose {
     RootOneTimeCode,
     RootOneTimeToken,
     RootMail,
+    RootRateKey,
     /// The key of one single answer, made from the subkey `RootIdempotencyAnswer`.
     Answer,
 }
@@ -43,6 +44,7 @@ impl Purpose {
             Purpose::RootOneTimeCode => b"otpd/1/root/one-time-code",
             Purpose::RootOneTimeToken => b"otpd/1/root/one-time-token",
             Purpose::RootMail => b"otpd/1/root/mail",
+            Purpose::RootRateKey => b"otpd/1/root/rate-key",
             Purpose::Answer => b"otpd/1/answer/",
         }
     }
@@ -79,7 +81,7 @@ mod tests {
 
     use super::*;
 
-    const ALL: [Purpose; 13] = [
+    const ALL: [Purpose; 14] = [
         Purpose::MasterSeal,
         Purpose::MasterCheck,
         Purpose::MasterDeviceBirth,
@@ -92,6 +94,7 @@ mod tests {
         Purpose::RootOneTimeCode,
         Purpose::RootOneTimeToken,
         Purpose::RootMail,
+        Purpose::RootRateKey,
         Purpose::Answer,
     ];
 

@@ -29,6 +29,7 @@ mod one_time;
 mod password;
 mod place;
 mod random;
+mod rate_key;
 mod root;
 mod seal;
 mod search;

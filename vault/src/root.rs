@@ -12,11 +12,11 @@ use crate::random::{Random, secret_bytes};
 use crate::seal::{Sealed, Sealer};
 
 /// The keyed states of everything that must survive a change of the master secret: the audit chain,
-/// API-key hashes, idempotency, search terms, one-time codes and tokens, waiting mails. Made once per
-/// database, stored sealed. All wiped on drop.
+/// API-key hashes, idempotency, search terms, one-time codes and tokens, waiting mails, names of shared
+/// counters. Made once per database, stored sealed. All wiped on drop.
 ///
 /// Its methods stand beside their purpose: `chain.rs`, `api_key.rs`, `idempotency.rs`, `search.rs`,
-/// `one_time.rs`.
+/// `one_time.rs`, `rate_key.rs`.
 pub struct Root {
     key: Zeroizing<[u8; 32]>,
     pub(crate) audit_chain: Mac,
@@ -28,6 +28,7 @@ pub struct Root {
     pub(crate) one_time_code: Mac,
     pub(crate) one_time_token: Mac,
     pub(crate) mail: Sealer,
+    pub(crate) rate_key: Mac,
 }
 
 impl Root {
@@ -68,6 +69,7 @@ impl Root {
             one_time_code: mac(Purpose::RootOneTimeCode),
             one_time_token: mac(Purpose::RootOneTimeToken),
             mail: Sealer::new(&material.subkey(Purpose::RootMail)),
+            rate_key: mac(Purpose::RootRateKey),
             key,
         }
     }

@@ -11,6 +11,7 @@ pub(crate) mod enrolments;
 pub(crate) mod idempotency;
 pub(crate) mod keys;
 pub(crate) mod meta;
+pub(crate) mod nodes;
 pub(crate) mod outbox;
 pub(crate) mod people;
 pub(crate) mod recovery;
