@@ -83,7 +83,7 @@ impl App {
         source: Source,
         new: NewAccount,
     ) -> Result<SignedUp, Error> {
-        self.admit_signup(source)?;
+        self.admit_signup(source).await?;
         let name = new.name;
         // Root is made at the first start, or on the server's machine.
         if name.canonical() == ROOT || self.store.user_by_name(&name).await?.is_some() {

@@ -230,14 +230,14 @@ impl App {
             return Ok(Arc::clone(caller));
         }
         if remembered.is_none() {
-            self.admit(source)?;
+            self.admit(source).await?;
         }
         let found = match bearer {
             Some(bearer) => self.authenticate(bearer, freshness).await,
             None => Err(Error::Unauthenticated),
         };
         if let Err(Error::Unauthenticated) = found {
-            self.count_failure(source);
+            self.count_failure(source).await;
         }
         found
     }

@@ -81,7 +81,7 @@ impl App {
         address: &EmailAddress,
         level: EmailLevel,
     ) -> Result<EmailCodeSent, Error> {
-        self.admit_email_request(source)?;
+        self.admit_email_request(source).await?;
         if !self.settings.mail.domains.permits(address) {
             return Err(Error::EmailDomainNotAllowed);
         }
@@ -122,7 +122,7 @@ impl App {
         address: &EmailAddress,
         code: Code,
     ) -> Result<FirstStep, Error> {
-        self.admit_email_login(source)?;
+        self.admit_email_login(source).await?;
         let name = address.user_name();
         let answer = self.judge_emailed(context, &name, code).await?;
         match answer.verdict {

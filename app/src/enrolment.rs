@@ -309,7 +309,7 @@ impl App {
                 let (enrolment, kept) = self.enrolment(source, bearer, counts).await?;
                 let user = enrolment.challenge.user;
                 if self.store.user_by_name(name).await? != Some(user) {
-                    self.count_failure(source);
+                    self.count_failure(source).await;
                     return Err(Error::Unauthenticated);
                 }
                 if was_there(&enrolment.challenge) {
@@ -343,13 +343,13 @@ impl App {
         bearer: Option<&str>,
         counts: impl Fn(&Challenge) -> bool,
     ) -> Result<(StoredChallenge, Kept), Error> {
-        self.admit(source)?;
+        self.admit(source).await?;
         let found = match bearer {
             Some(token) => self.proven_challenge(Use::Enrolment, token).await?,
             None => None,
         };
         let Some(found) = found.filter(|found| counts(&found.challenge)) else {
-            self.count_failure(source);
+            self.count_failure(source).await;
             return Err(Error::Unauthenticated);
         };
         let kept = serde_json::from_str(&found.context)?;

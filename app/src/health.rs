@@ -22,6 +22,10 @@ pub struct Checks {
     pub database: &'static str,
     /// The way out for mail.
     pub mail: &'static str,
+    /// What the servers count together in, where there is such a thing. Without it each
+    /// counts its part, so it is never needed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub redis: Option<&'static str>,
 }
 
 /// Whether requests should be sent here.
@@ -46,15 +50,22 @@ impl App {
             Readiness::Ready => self.mail_flows().await,
             Readiness::NotReady => self.mailroom.is_content(),
         };
-        let mail = if flows { "ok" } else { "degraded" };
+        let word = |works| if works { "ok" } else { "degraded" };
+        let mail = word(flows);
+        let shared = self.limits.shared.as_ref();
+        let redis = shared.map(|shared| word(shared.is_there()));
         let status = match readiness {
-            Readiness::Ready => mail,
+            Readiness::Ready => word(mail == "ok" && redis.is_none_or(|redis| redis == "ok")),
             Readiness::NotReady => database,
         };
         let health = Health {
             status,
             version: env!("CARGO_PKG_VERSION"),
-            checks: Checks { database, mail },
+            checks: Checks {
+                database,
+                mail,
+                redis,
+            },
         };
         (readiness, health)
     }

@@ -62,11 +62,12 @@ impl App {
     /// its next round; the server goes on.
     pub async fn run_jobs(self: Arc<Self>, stop: CancellationToken) {
         let mail = tokio::spawn(Arc::clone(&self).run_mail(stop.clone()));
+        let nodes = tokio::spawn(Arc::clone(&self).run_nodes(stop.clone()));
         let (said, lead) = watch::channel(false);
         let watch = tokio::spawn(Arc::clone(&self).watch_lead(said, stop.clone()));
         self.run_rounds(lead, &stop).await;
         self.last_round().await;
-        for job in [mail, watch] {
+        for job in [mail, watch, nodes] {
             if job.await.is_err() {
                 tracing::error!("a background job has broken off");
             }

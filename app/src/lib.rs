@@ -21,6 +21,7 @@ mod logins;
 pub mod mail;
 mod metrics;
 mod mfa;
+mod nodes;
 mod page;
 mod passes;
 mod passwords;

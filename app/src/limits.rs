@@ -1,4 +1,7 @@
 //! Limits before anything is looked up: per network address without a valid credential, per API key.
+//!
+//! Counted in memory or, with a Redis, among all servers; see `store::SharedCounters` for
+//! what happens while that is away. Who asks is admitted or refused in either case.
 
 use std::hash::Hash;
 use std::net::IpAddr;
@@ -6,7 +9,7 @@ use std::sync::Arc;
 
 use domain::rate::{Decision, Rate, decide};
 use domain::{Time, UserName};
-use store::RateCounters;
+use store::{RateCounters, SharedCounters};
 
 use crate::caller::Caller;
 use crate::settings::Settings;
@@ -41,20 +44,59 @@ impl Source {
     }
 }
 
+/// What a limit is kept for.
+trait Counted: Eq + Hash + Clone {
+    /// How it is spelled where its shared counter gets its name from; what leaves this
+    /// process is a keyed hash of it.
+    fn spelling(&self) -> Arc<str>;
+}
+
+impl Counted for Source {
+    fn spelling(&self) -> Arc<str> {
+        self.name()
+    }
+}
+
+impl Counted for UserName {
+    fn spelling(&self) -> Arc<str> {
+        self.canonical().into()
+    }
+}
+
+impl Counted for (UserName, Source) {
+    fn spelling(&self) -> Arc<str> {
+        // No name holds a line break, so no two pairs are spelled alike.
+        format!("{}\n{}", self.0.canonical(), self.1.name()).into()
+    }
+}
+
+impl Counted for Arc<str> {
+    fn spelling(&self) -> Arc<str> {
+        Self::clone(self)
+    }
+}
+
+/// One limit. Its name keeps its shared counters apart from those of the others.
+struct Limit<K> {
+    name: &'static str,
+    counters: RateCounters<K>,
+}
+
 pub(crate) struct Limits {
-    failures: Option<RateCounters<Source>>,
-    per_key: Option<RateCounters<Arc<str>>>,
-    signups: Option<RateCounters<Source>>,
-    logins: Option<RateCounters<Source>>,
-    second_steps: Option<RateCounters<Source>>,
+    failures: Option<Limit<Source>>,
+    per_key: Option<Limit<Arc<str>>>,
+    signups: Option<Limit<Source>>,
+    logins: Option<Limit<Source>>,
+    second_steps: Option<Limit<Source>>,
     /// Those of one network at one account.
-    network_logins: Option<RateCounters<(UserName, Source)>>,
+    network_logins: Option<Limit<(UserName, Source)>>,
     /// Those of all networks.
-    account_logins: Option<RateCounters<UserName>>,
-    email_requests: Option<RateCounters<Source>>,
-    email_logins: Option<RateCounters<Source>>,
+    account_logins: Option<Limit<UserName>>,
+    email_requests: Option<Limit<Source>>,
+    email_logins: Option<Limit<Source>>,
     /// Kept with each address: see [`App::admit_mail`].
     mails: Option<Rate>,
+    pub(crate) shared: Option<SharedCounters>,
 }
 
 impl Limits {
@@ -62,47 +104,75 @@ impl Limits {
         let minute = settings.address_failures_per_minute;
         let second = settings.key_per_second.unwrap_or(0);
         let public = &settings.public;
+        let logins = public.logins_per_minute;
+        let accounts = public.account_logins_per_minute;
         Self {
-            failures: counters(minute, MINUTE_MS),
-            per_key: counters(second, 1000),
-            signups: counters(public.signups_per_hour, HOUR_MS),
-            logins: counters(public.logins_per_minute, MINUTE_MS),
-            second_steps: counters(public.logins_per_minute, MINUTE_MS),
-            network_logins: counters(public.account_logins_per_minute, MINUTE_MS),
-            account_logins: counters(public.account_logins_per_minute, MINUTE_MS),
-            email_requests: counters(public.email_requests_per_hour, HOUR_MS),
-            email_logins: counters(public.logins_per_minute, MINUTE_MS),
+            failures: limit("failures", minute, MINUTE_MS),
+            per_key: limit("per_key", second, 1000),
+            signups: limit("signups", public.signups_per_hour, HOUR_MS),
+            logins: limit("logins", logins, MINUTE_MS),
+            second_steps: limit("second_steps", logins, MINUTE_MS),
+            network_logins: limit("network_logins", accounts, MINUTE_MS),
+            account_logins: limit("account_logins", accounts, MINUTE_MS),
+            email_requests: limit("email_requests", public.email_requests_per_hour, HOUR_MS),
+            email_logins: limit("email_logins", logins, MINUTE_MS),
             mails: Rate::new(public.mails_per_hour, HOUR_MS, public.mails_per_hour).ok(),
+            shared: None,
         }
     }
 }
 
 /// So many in a period, all of them at once if they come so. A rate of 0 is no rate:
 /// the limit is off.
-fn counters<K: Eq + Hash + Clone>(per: u32, period_ms: i64) -> Option<RateCounters<K>> {
-    let rate = Rate::new(per, period_ms, per);
-    rate.ok().map(RateCounters::new)
+fn limit<K: Counted>(name: &'static str, per: u32, period_ms: i64) -> Option<Limit<K>> {
+    let rate = Rate::new(per, period_ms, per).ok()?;
+    let counters = RateCounters::new(rate);
+    Some(Limit { name, counters })
 }
 
 impl App {
+    /// Counts together with the other servers from now on.
+    #[must_use]
+    pub fn counting_with(mut self, shared: SharedCounters) -> Self {
+        self.limits.shared = Some(shared);
+        self
+    }
+
+    /// The one place where something is counted; nothing if there is no such limit.
+    async fn charge<K: Counted>(
+        &self,
+        limit: Option<&Limit<K>>,
+        source: &K,
+        cost: u32,
+    ) -> Option<Decision> {
+        let limit = limit?;
+        let (counters, now) = (&limit.counters, self.clock.now());
+        Some(match &self.limits.shared {
+            None => counters.charge(source, now, cost),
+            Some(shared) => {
+                let name = self.room.root.rate_key(limit.name, &source.spelling());
+                counters
+                    .charge_shared(shared, &name, source, now, cost)
+                    .await
+            }
+        })
+    }
+
     /// Whether a source may still fail to authenticate. Asked before a credential that
     /// is not remembered is looked up, so that guessing costs no query for long.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub fn admit(&self, source: Source) -> Result<(), Error> {
-        let now = self.clock.now();
+    pub async fn admit(&self, source: Source) -> Result<(), Error> {
         let failures = self.limits.failures.as_ref();
-        let decision = failures.map(|counters| counters.charge(&source, now, 0));
+        let decision = self.charge(failures, &source, 0).await;
         self.note_limit(decision, source)
     }
 
     /// Counts a missing or bad credential of that source.
-    pub fn count_failure(&self, source: Source) {
-        let now = self.clock.now();
-        if let Some(counters) = &self.limits.failures {
-            counters.charge(&source, now, 1);
-        }
+    pub async fn count_failure(&self, source: Source) {
+        let failures = self.limits.failures.as_ref();
+        self.charge(failures, &source, 1).await;
         self.refusals.authentication_failed(source.name());
         self.metrics.unauthenticated();
     }
@@ -111,13 +181,14 @@ impl App {
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub fn admit_caller(&self, caller: &Caller) -> Result<(), Error> {
-        let Some(counters) = &self.limits.per_key else {
+    pub async fn admit_caller(&self, caller: &Caller) -> Result<(), Error> {
+        let per_key = self.limits.per_key.as_ref();
+        if per_key.is_none() {
             return Ok(());
-        };
+        }
         let name = caller.identity();
-        let decision = counters.charge(&name, self.clock.now(), 1);
-        self.check(Some(decision)).inspect_err(|_| {
+        let decision = self.charge(per_key, &name, 1).await;
+        self.check(decision).inspect_err(|_| {
             self.refusals.rate_limited(name);
             self.metrics.rate_limited();
         })
@@ -127,8 +198,8 @@ impl App {
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_signup(&self, source: Source) -> Result<(), Error> {
-        self.admit_visit(self.limits.signups.as_ref(), source)
+    pub(crate) async fn admit_signup(&self, source: Source) -> Result<(), Error> {
+        self.admit_visit(self.limits.signups.as_ref(), source).await
     }
 
     /// Counts a password that is about to be checked, for its source and for the name
@@ -141,13 +212,13 @@ impl App {
     /// # Errors
     /// [`Error::RateLimited`].
     pub(crate) async fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
-        self.admit_visit(self.limits.logins.as_ref(), source)?;
-        let now = self.clock.now();
-        let counters = self.limits.network_logins.as_ref();
-        let visit = counters.map(|counters| counters.charge(&(name.clone(), source), now, 1));
+        self.admit_visit(self.limits.logins.as_ref(), source)
+            .await?;
+        let network = self.limits.network_logins.as_ref();
+        let visit = self.charge(network, &(name.clone(), source), 1).await;
         self.note_limit(visit, source)?;
-        let counters = self.limits.account_logins.as_ref();
-        let decision = counters.map(|counters| counters.charge(name, now, 1));
+        let account = self.limits.account_logins.as_ref();
+        let decision = self.charge(account, name, 1).await;
         if let Some(Decision::Limited { .. }) = decision
             && !self.slowdown.wait(name).await
         {
@@ -163,24 +234,27 @@ impl App {
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_second_step(&self, source: Source) -> Result<(), Error> {
+    pub(crate) async fn admit_second_step(&self, source: Source) -> Result<(), Error> {
         self.admit_visit(self.limits.second_steps.as_ref(), source)
+            .await
     }
 
     /// Counts a request of that source for an emailed code.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_email_request(&self, source: Source) -> Result<(), Error> {
+    pub(crate) async fn admit_email_request(&self, source: Source) -> Result<(), Error> {
         self.admit_visit(self.limits.email_requests.as_ref(), source)
+            .await
     }
 
     /// Counts an emailed code that comes from that source.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
-    pub(crate) fn admit_email_login(&self, source: Source) -> Result<(), Error> {
+    pub(crate) async fn admit_email_login(&self, source: Source) -> Result<(), Error> {
         self.admit_visit(self.limits.email_logins.as_ref(), source)
+            .await
     }
 
     /// Whether another mail may go to an address, whoever asks for it, and what is to be
@@ -203,12 +277,12 @@ impl App {
         })
     }
 
-    fn admit_visit(
+    async fn admit_visit(
         &self,
-        counters: Option<&RateCounters<Source>>,
+        limit: Option<&Limit<Source>>,
         source: Source,
     ) -> Result<(), Error> {
-        let decision = counters.map(|counters| counters.charge(&source, self.clock.now(), 1));
+        let decision = self.charge(limit, &source, 1).await;
         self.note_limit(decision, source)
     }
 

@@ -169,7 +169,7 @@ impl App {
         source: Source,
         step: &SecondStep,
     ) -> Result<Tokens, Error> {
-        self.admit_second_step(source)?;
+        self.admit_second_step(source).await?;
         let found = match &step.mfa_token {
             Some(token) => {
                 let read = self.read_token(Use::Login, token);

@@ -1,6 +1,7 @@
 //! What the server counts for operators; `docs/metrics.md` is the list of names.
 
 mod mail;
+mod redis;
 
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -18,6 +19,7 @@ use store::{Answer, BatchFacts, StoreError};
 use crate::{App, Error};
 
 use mail::MailCounters;
+use redis::RedisCounters;
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
 struct ResultLabel {
@@ -46,6 +48,7 @@ pub(crate) struct Metrics {
     connections: Gauge<u64, AtomicU64>,
     connections_refused: Counter,
     pub(crate) mail: MailCounters,
+    redis: RedisCounters,
 }
 
 impl Metrics {
@@ -75,6 +78,7 @@ impl Metrics {
             connections: Gauge::default(),
             connections_refused: Counter::default(),
             mail: MailCounters::new(&mut registry),
+            redis: RedisCounters::new(&mut registry),
             registry: Mutex::new(Registry::default()),
         };
         metrics.register(&mut registry, results);
@@ -225,6 +229,9 @@ impl App {
         self.metrics.connections.set(connections);
         let counted = self.metrics.connections_refused.inner();
         counted.store(refused, Ordering::Relaxed);
+        if let Some(shared) = &self.limits.shared {
+            self.metrics.redis.take(shared);
+        }
         let mut text = String::new();
         prometheus_client::encoding::text::encode(&mut text, &lock(&self.metrics.registry))
             .map_err(|error| Error::Internal(Box::new(error)))?;

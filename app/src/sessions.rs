@@ -111,13 +111,13 @@ impl App {
         source: Source,
         bearer: Option<&str>,
     ) -> Result<Session, Error> {
-        self.admit(source)?;
+        self.admit(source).await?;
         let found = match bearer {
             Some(token) => self.session(token).await,
             None => Err(Error::Unauthenticated),
         };
         if let Err(Error::Unauthenticated) = found {
-            self.count_failure(source);
+            self.count_failure(source).await;
         }
         found
     }

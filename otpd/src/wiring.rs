@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use app::mail::{Login, MailSettings, SmtpServer};
 use app::{App, Room, RoomError};
-use store::{Access, Clock, Store, Target};
+use store::{Access, Clock, RedisSettings, SharedCounters, Store, Target};
 use vault::{KeyVersion, MasterSecret, Random, SharedSecret};
 use zeroize::Zeroizing;
 
@@ -93,6 +93,18 @@ pub fn store_settings(settings: &Settings) -> store::Settings {
         pool: database.pool,
         wait: database.wait,
     }
+}
+
+/// Where rates are counted together, if anywhere.
+pub fn redis_settings(settings: &Settings) -> Option<RedisSettings> {
+    let redis = &settings.redis;
+    let url = redis.url.as_ref()?;
+    Some(RedisSettings {
+        url: url.expose().to_owned(),
+        authorities: redis.ca.clone(),
+        connect: redis.connect,
+        answer: redis.answer,
+    })
 }
 
 /// The settings of the application.
@@ -313,7 +325,7 @@ pub async fn start_with(
     let secret = settings.jwt.secret_key.as_ref();
     let secret = secret.map(|secret| SharedSecret::new(secret.expose().as_bytes()));
     let clock = Arc::clone(&around.clock);
-    let app = App::start(
+    let mut app = App::start(
         rules,
         opened.store,
         opened.room,
@@ -322,6 +334,9 @@ pub async fn start_with(
         secret.transpose()?,
     )
     .await?;
+    if let Some(redis) = redis_settings(settings) {
+        app = app.counting_with(SharedCounters::open(&redis).await?);
+    }
     if let Some(version) = opened.new_version {
         let recorded = app.record_new_master(version).await;
         recorded.map_err(|error| WiringError::MasterSecret(error.to_string()))?;

@@ -102,7 +102,7 @@ impl<N: Need> Allowed<N> {
         let bearer = bearer(&parts.headers);
         let caller = front.app.identify(bearer, N::FRESHNESS, source).await?;
         caller.require(N::SCOPE)?;
-        front.app.admit_caller(&caller)?;
+        front.app.admit_caller(&caller).await?;
         Ok(Self {
             context: context(caller, address, parts, request_id),
             prefers_open_metrics: N::READS_ACCEPT

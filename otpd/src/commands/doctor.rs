@@ -25,6 +25,10 @@ pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool>
     checks.push(("mail", mail(loaded).await));
     let no_mail =
         loaded.settings.environment.is_production() && loaded.settings.email.smtp_url.is_none();
+    let mut redis_notes = Vec::new();
+    if let Some(found) = redis(loaded, &mut redis_notes).await {
+        checks.push(("redis", found));
+    }
     for (what, result) in checks {
         match result {
             Ok(text) if what == "mail" && no_mail => writeln!(
@@ -41,7 +45,7 @@ pub async fn run(loaded: &Loaded, around: &Surroundings) -> anyhow::Result<bool>
     if let Some(warning) = super::serve::wrong_issuer(&loaded.settings) {
         writeln!(out, "  warn  {warning}")?;
     }
-    for note in notes(loaded) {
+    for note in redis_notes.into_iter().chain(notes(loaded)) {
         writeln!(out, "  note  {note}")?;
     }
     Ok(fine)
@@ -99,10 +103,22 @@ async fn mail(loaded: &Loaded) -> Result<String, String> {
     }
 }
 
+/// The server of the shared counters, where there is one, and what to know about it.
+async fn redis(loaded: &Loaded, notes: &mut Vec<String>) -> Option<Result<String, String>> {
+    let settings = wiring::redis_settings(&loaded.settings)?;
+    let report = store::SharedCounters::examine(&settings).await;
+    Some(match report {
+        Ok(report) => {
+            notes.extend(report.notes);
+            Ok(report.found)
+        }
+        Err(error) => Err(error.to_string()),
+    })
+}
+
 fn notes(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.settings;
-    let unused = super::serve::unused(settings).into_iter();
-    let mut notes: Vec<String> = unused.map(str::to_owned).collect();
+    let mut notes = Vec::new();
     if settings.callers.api_key.is_some() {
         notes.push(
             "API_KEY is set: it may do everything and is removed only by a restart without it"

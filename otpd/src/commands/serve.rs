@@ -16,9 +16,6 @@ use crate::wiring::{self, Surroundings};
 /// # Errors
 /// A sentence for whoever started the server, when it cannot do its work.
 pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
-    for sentence in unused(settings) {
-        tracing::warn!("{sentence}");
-    }
     if let Some(sentence) = wrong_issuer(settings) {
         tracing::warn!("{sentence}");
     }
@@ -30,15 +27,6 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
     let result = listen(settings, around, &app).await;
     app.close().await;
     result
-}
-
-/// Settings that were given and that this version does not use yet.
-pub fn unused(settings: &Settings) -> Vec<&'static str> {
-    let mut sentences = Vec::new();
-    if settings.redis.url.is_some() {
-        sentences.push("REDIS_URL is set, but this version counts rates in memory, per process");
-    }
-    sentences
 }
 
 /// What is wrong with the issuer that the tokens name, where others rely on it: nobody

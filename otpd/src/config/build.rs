@@ -44,9 +44,7 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         debug: r.flag("debug"),
         server: server(r, folder),
         database: database(r, folder, &data_dir),
-        redis: Redis {
-            url: r.secret("redis.url", checks::redis_url),
-        },
+        redis: redis(r, folder),
         keys: Keys {
             master_secret: r.secret("keys.master_secret", checks::long_enough),
             master_secret_previous: r.secret("keys.master_secret_previous", checks::long_enough),
@@ -78,6 +76,19 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         Ok(settings)
     } else {
         Err(problems)
+    }
+}
+
+fn redis(r: &mut Reader, folder: &Path) -> Redis {
+    let ca = Some(r.text("redis.ca")).filter(|path| !path.is_empty());
+    let ca = ca.map(|path| folder.join(path));
+    let mut millis = |key| Duration::from_millis(r.whole(key, 5..=1_000, "milliseconds"));
+    let (connect, answer) = (millis("redis.connect_ms"), millis("redis.answer_ms"));
+    Redis {
+        url: r.secret("redis.url", checks::redis_url),
+        ca,
+        connect,
+        answer,
     }
 }
 

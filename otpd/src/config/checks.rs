@@ -73,7 +73,8 @@ pub(super) fn redis_url(text: &str) -> Result<(), Fault> {
         .strip_prefix("redis://")
         .or_else(|| text.strip_prefix("rediss://"))
         .unwrap_or_default();
-    if place.is_empty() {
+    // "#insecure" would be a wish for TLS that asks nobody for a certificate.
+    if place.is_empty() || place.contains('#') {
         return Err((
             "is not the address of a Redis server".into(),
             "redis://HOST or rediss://HOST is expected".into(),

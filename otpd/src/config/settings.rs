@@ -163,6 +163,12 @@ pub struct Database {
 pub struct Redis {
     /// `redis://…` or `rediss://…`; it may hold a password.
     pub url: Option<SecretText>,
+    /// The authorities of its certificate; the public ones unless set.
+    pub ca: Option<PathBuf>,
+    /// Time to make a connection.
+    pub connect: Duration,
+    /// Time that a request waits.
+    pub answer: Duration,
 }
 
 /// `[keys]`

@@ -2,9 +2,10 @@
 
 use tokio_postgres::{Client, Statement};
 
-use super::connect::{Place, Role, Wire};
+use super::connect::{Connected, NoWay, Place, Role, Wire};
 use super::trouble::Trouble;
 use crate::error::StoreError;
+use crate::sqlite::Access;
 
 const REMOVE: &str = "DROP TABLE IF EXISTS otpd_bench_hot";
 const MAKE: &str = "CREATE TABLE otpd_bench_hot (
@@ -38,54 +39,61 @@ impl HotRows {
     /// Makes the table with rows `0..rows`; one that an earlier measurement left is replaced.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the database cannot be reached or refuses.
+    /// [`StoreError`] when the database cannot be reached or refuses.
     pub async fn make(url: &str, rows: i64) -> Result<Self, StoreError> {
-        let rows_made = async |place: &Place| -> Result<(), Trouble> {
-            let (client, _wire) = place.connect(Role::Migration).await?;
-            client.batch_execute(REMOVE).await.map_err(Trouble::of)?;
-            client.batch_execute(MAKE).await.map_err(Trouble::of)?;
-            let filled = client.execute(FILL, &[&rows]).await;
-            filled.map(drop).map_err(Trouble::of)
+        let made = Self {
+            place: Place::parse(url, Access::Write)?,
         };
-        let place = Place::parse(url)?;
-        match rows_made(&place).await {
-            Ok(()) => Ok(Self { place }),
-            Err(trouble) => Err(place.unreachable(&trouble)),
-        }
+        let Connected {
+            client,
+            wire: _wire,
+            ..
+        } = made.connected(Role::Migration).await?;
+        run(&client, REMOVE).await?;
+        run(&client, MAKE).await?;
+        let filled = client.execute(FILL, &[&rows]).await;
+        filled.map_err(refused)?;
+        Ok(made)
     }
 
     /// A further connection, with the settings that a lane has.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when there is no place for one more.
+    /// [`StoreError`] when there is no place for one more.
     pub async fn connect(&self) -> Result<HotUpdate, StoreError> {
-        let connected = async {
-            let (client, wire) = self.place.connect(Role::Lane).await?;
-            let update = client.prepare(ADVANCE).await.map_err(Trouble::of)?;
-            Ok(HotUpdate {
-                client,
-                update,
-                _wire: wire,
-            })
-        };
-        connected
-            .await
-            .map_err(|trouble: Trouble| self.place.unreachable(&trouble))
+        let Connected { client, wire, .. } = self.connected(Role::Lane).await?;
+        let update = client.prepare(ADVANCE).await.map_err(refused)?;
+        Ok(HotUpdate {
+            client,
+            update,
+            _wire: wire,
+        })
     }
 
     /// Removes the table.
     ///
     /// # Errors
-    /// [`StoreError::Unusable`] when the database is gone.
+    /// [`StoreError`] when the database is gone.
     pub async fn remove(self) -> Result<(), StoreError> {
-        let removed = async {
-            let (client, _wire) = self.place.connect(Role::Migration).await?;
-            client.batch_execute(REMOVE).await.map_err(Trouble::of)
-        };
-        removed
-            .await
-            .map_err(|trouble| self.place.unreachable(&trouble))
+        let Connected {
+            client,
+            wire: _wire,
+            ..
+        } = self.connected(Role::Migration).await?;
+        run(&client, REMOVE).await
     }
+
+    async fn connected(&self, role: Role) -> Result<Connected, StoreError> {
+        self.place.connect(role).await.map_err(NoWay::into_unusable)
+    }
+}
+
+async fn run(client: &Client, sql: &str) -> Result<(), StoreError> {
+    client.batch_execute(sql).await.map_err(refused)
+}
+
+fn refused(error: tokio_postgres::Error) -> StoreError {
+    Trouble::of(error).into_error()
 }
 
 impl HotUpdate {
@@ -101,7 +109,7 @@ impl HotUpdate {
             .await;
         match changed {
             Ok(rows) => Ok(rows == 1),
-            Err(error) => Err(Trouble::of(error).into_error()),
+            Err(error) => Err(refused(error)),
         }
     }
 }

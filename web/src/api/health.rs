@@ -10,7 +10,7 @@ use utoipa::openapi::{RefOr, Schema};
 
 use crate::answer::{JSON, Outcome, Output, json, typed};
 use crate::front::Front;
-use crate::schema::{member, object, text, words};
+use crate::schema::{maybe, member, object, text, words};
 
 const OK: &str = r#"{"status":"ok"}"#;
 
@@ -63,11 +63,20 @@ impl Output for Report {
             "The system of record.",
         );
         let mail = member("mail", words(["ok", "degraded"]), "The way out for mail.");
+        let redis = maybe(
+            "redis",
+            words(["ok", "degraded"]),
+            "What the servers count rates in together, where `redis.url` is set.",
+        );
         let states = words(["ok", "degraded", "unavailable"]);
         object(vec![
             member("status", states, "The whole."),
             member("version", text(), "The version of the server."),
-            member("checks", object(vec![database, mail]), "Each dependency."),
+            member(
+                "checks",
+                object(vec![database, mail, redis]),
+                "Each dependency.",
+            ),
         ])
         .into()
     }
