@@ -13,6 +13,7 @@ mod alerts;
 mod bench;
 mod generate;
 mod postgres;
+mod redis;
 mod summary;
 mod test;
 mod tidy;

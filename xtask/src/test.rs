@@ -10,11 +10,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 
 use crate::postgres::Postgres;
+use crate::redis::Redis;
 use crate::summary::Summary;
 use crate::{alerts, tidy, tools};
 
 /// Gives the tests a PostgreSQL server of the caller's instead of a throw-away one.
 const DATABASE: &str = "TEST_DATABASE_URL";
+
+/// Gives the tests a Redis or Valkey server of the caller's instead of a throw-away one.
+const REDIS: &str = "TEST_REDIS_URL";
 
 /// Tells the invariant tests how long to go on; unset means short.
 const LENGTH: &str = "OTPD_TEST_LENGTH";
@@ -93,6 +97,7 @@ impl Steps {
                 .current_dir(root)
                 .env("PATH", &surroundings.path)
                 .env(DATABASE, &surroundings.database)
+                .env(REDIS, &surroundings.redis)
                 .envs(extra.iter().copied())
                 .stdin(Stdio::null())
                 .stdout(Stdio::piped())
@@ -128,15 +133,17 @@ impl Steps {
 struct Surroundings {
     path: OsString,
     database: OsString,
-    /// Held so that the server lives as long as the tests.
-    _server: Option<Postgres>,
+    redis: OsString,
+    /// Held so that the servers live as long as the tests.
+    _servers: (Option<Postgres>, Option<Redis>),
 }
 
 impl Surroundings {
     fn prepare(root: &Path) -> Result<Self> {
-        let given = std::env::var_os(DATABASE).filter(|url| !url.is_empty());
-        let path = tools::ensure(root, given.is_none())?;
-        let (database, server) = match given {
+        let given = |name| std::env::var_os(name).filter(|url| !url.is_empty());
+        let (database, redis) = (given(DATABASE), given(REDIS));
+        let path = tools::ensure(root, database.is_none())?;
+        let (database, postgres) = match database {
             Some(url) => {
                 println!("PostgreSQL: the one {DATABASE} names");
                 (url, None)
@@ -147,10 +154,22 @@ impl Surroundings {
                 (OsString::from(server.url()), Some(server))
             }
         };
+        let (redis, own) = match redis {
+            Some(url) => {
+                println!("Redis: the one {REDIS} names");
+                (url, None)
+            }
+            None => {
+                let server = Redis::start()?;
+                println!("Redis: throw-away, {}", server.url());
+                (OsString::from(server.url()), Some(server))
+            }
+        };
         Ok(Self {
             path,
             database,
-            _server: server,
+            redis,
+            _servers: (postgres, own),
         })
     }
 }

@@ -38,7 +38,17 @@ const POSTGRES: Tool = Tool {
 };
 
 /// Everything the tests call, PostgreSQL apart.
-const TOOLS: [Tool; 15] = [
+const TOOLS: [Tool; 16] = [
+    // Needed with a TEST_REDIS_URL too: some tests stop, freeze and flush a server of their own.
+    Tool {
+        name: "Redis or Valkey",
+        probe: Probe::Runs(&[
+            "sh",
+            "-c",
+            "command -v redis-server || command -v valkey-server",
+        ]),
+        source: Source::Apt("redis-server"),
+    },
     Tool {
         name: "oathtool",
         probe: Probe::Runs(&["oathtool", "--version"]),
