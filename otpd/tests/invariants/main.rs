@@ -27,5 +27,6 @@ mod postgres_tls;
 mod repetition;
 mod revocation;
 mod rolling;
+mod shared_limits;
 mod start;
 mod two_nodes;

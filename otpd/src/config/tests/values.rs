@@ -43,6 +43,9 @@ fn the_defaults_are_as_documented() {
     assert_eq!((s.database.lanes, s.database.pool), (2, 8));
     assert_eq!(s.database.wait, Duration::from_secs(1));
     assert!(s.redis.url.is_none() && s.callers.api_key.is_none());
+    let redis = (s.redis.ca, s.redis.connect, s.redis.answer);
+    let (connect, answer) = (Duration::from_millis(250), Duration::from_millis(75));
+    assert_eq!(redis, (None, connect, answer));
     assert!(s.keys.master_secret.is_none() && s.keys.master_secret_previous.is_none());
     assert!(s.jwt.secret_key.is_none() && s.jwt.default_scopes.is_empty());
     assert_eq!(s.jwt.audience, "otpd");
@@ -271,6 +274,9 @@ fn the_other_values_arrive() {
     let s = settings(&[
         ("DATABASE_URL", "postgres://u:p@h/d"),
         ("REDIS_URL", "rediss://h"),
+        ("OTPD_REDIS__CA", "/ca.pem"),
+        ("OTPD_REDIS__CONNECT_MS", "1000"),
+        ("OTPD_REDIS__ANSWER_MS", "5"),
         ("TRUSTED_PROXIES", "10.0.0.0/8, ::1"),
         ("API_KEY", "short"),
         ("OTP_WINDOW", "4"),
@@ -290,6 +296,9 @@ fn the_other_values_arrive() {
     };
     assert_eq!(url.expose(), "postgresql://u:p@h/d");
     assert_eq!(s.redis.url.unwrap().expose(), "rediss://h");
+    assert_eq!(s.redis.ca.as_deref(), Some(std::path::Path::new("/ca.pem")));
+    let waits = (s.redis.connect.as_millis(), s.redis.answer.as_millis());
+    assert_eq!(waits, (1000, 5));
     let networks = ["10.0.0.0/8", "::1"].map(|text| Network::parse(text).unwrap());
     assert_eq!(s.server.trusted_proxies, networks);
     assert_eq!(s.callers.api_key.unwrap().expose(), "short");

@@ -5,6 +5,7 @@ pub(crate) mod devices;
 pub(crate) mod http;
 pub(crate) mod network;
 pub(crate) mod own_postgres;
+pub(crate) mod own_redis;
 pub(crate) mod random;
 pub(crate) mod server;
 pub(crate) mod surroundings;
