@@ -2,8 +2,8 @@
 
 use std::error::Error;
 
-use bytes::BytesMut;
 use tokio_postgres::types::{FromSql, IsNull, ToSql, Type, to_sql_checked};
+use tokio_util::bytes::BytesMut;
 
 use crate::error::StoreError;
 use crate::value::{Row, Value};
