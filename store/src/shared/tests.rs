@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use domain::Time;
 use domain::rate::{Decision, Rate, decide};
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 
 use super::*;
 use crate::rate::RateCounters;
@@ -282,36 +283,99 @@ async fn the_part_begins_where_the_whole_stood() {
     assert_eq!(passes_alone(&shared, &memory).await, 5);
 }
 
-#[tokio::test]
-async fn a_server_that_comes_later_is_found() {
-    let real = server();
-    let address = real.url.split("://").nth(1).unwrap();
-    let address = address.rsplit('@').next().unwrap();
-    let address = address.split('/').next().unwrap().to_owned();
-    let place = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let port = place.local_addr().unwrap().port();
-    drop(place);
-    let url = real.url.replace(&address, &format!("127.0.0.1:{port}"));
-    let shared = SharedCounters::open(&settings(url)).await.unwrap();
-    assert!(!shared.is_there());
-    let listener = TcpListener::bind(("127.0.0.1", port)).await.unwrap();
-    tokio::spawn(async move {
-        while let Ok((mut near, _)) = listener.accept().await {
-            let mut far = tokio::net::TcpStream::connect(&address).await.unwrap();
-            tokio::spawn(async move {
-                let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
-            });
+/// The real server at another address, which can be made to fall silent: connections
+/// stay open, and nothing is answered.
+struct Distance {
+    url: String,
+    listener: Option<TcpListener>,
+    address: String,
+    silent: watch::Sender<bool>,
+}
+
+impl Distance {
+    async fn new() -> Self {
+        let real = server().url;
+        let address = real.split("://").nth(1).unwrap();
+        let address = address.rsplit('@').next().unwrap();
+        let address = address.split('/').next().unwrap().to_owned();
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let here = listener.local_addr().unwrap().to_string();
+        Self {
+            url: real.replace(&address, &here),
+            listener: Some(listener),
+            address,
+            silent: watch::Sender::new(false),
         }
-    });
-    let found = async {
-        while !shared.is_there() {
+    }
+
+    /// Passes everything on from now on.
+    fn speak(&mut self) {
+        let (address, silent) = (self.address.clone(), self.silent.clone());
+        let listener = self.listener.take().unwrap();
+        tokio::spawn(async move {
+            while let Ok((mut near, _)) = listener.accept().await {
+                let mut far = TcpStream::connect(&address).await.unwrap();
+                let mut silent = silent.subscribe();
+                tokio::spawn(async move {
+                    let passed = tokio::io::copy_bidirectional(&mut near, &mut far);
+                    tokio::select! {
+                        _ = passed => {}
+                        _ = silent.wait_for(|silent| *silent) => {}
+                    }
+                    // Held open until it may speak again.
+                    let _ = silent.wait_for(|silent| !*silent).await;
+                });
+            }
+        });
+    }
+}
+
+async fn until(what: &str, mut condition: impl FnMut() -> bool) {
+    let waited = async {
+        while !condition() {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), found)
+    let waited = tokio::time::timeout(Duration::from_secs(10), waited).await;
+    waited.unwrap_or_else(|_| panic!("never: {what}"));
+}
+
+#[tokio::test]
+async fn a_server_that_comes_later_is_found() {
+    let mut distance = Distance::new().await;
+    let mut settings = settings(distance.url.clone());
+    settings.connect = Duration::from_millis(100);
+    let shared = SharedCounters::open(&settings).await.unwrap();
+    assert!(!shared.is_there());
+    distance.speak();
+    until("found", || shared.is_there()).await;
+    let question = question(rate(9, HOUR_MS, 9), 1);
+    assert!(shared.count(&name(), &question).await.is_some());
+}
+
+#[tokio::test]
+async fn after_one_late_answer_nobody_waits_until_there_is_one() {
+    let mut distance = Distance::new().await;
+    distance.speak();
+    let mut settings = settings(distance.url.clone());
+    settings.answer = Duration::from_millis(300);
+    let shared = SharedCounters::open(&settings).await.unwrap();
+    let question = question(rate(1000, HOUR_MS, 1000), 1);
+    assert!(shared.count(&name(), &question).await.is_some());
+    distance.silent.send_replace(true);
+    // One wait, and a hundred that are none; each of them waiting would be thirty seconds.
+    let all = async {
+        for _ in 0..100 {
+            assert!(shared.count(&name(), &question).await.is_none());
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(3), all)
         .await
         .unwrap();
-    let question = question(rate(9, HOUR_MS, 9), 1);
+    assert!(!shared.is_there());
+    assert_eq!(shared.counted_alone(), 100);
+    distance.silent.send_replace(false);
+    until("back", || shared.is_there()).await;
     assert!(shared.count(&name(), &question).await.is_some());
 }
 
