@@ -13,7 +13,7 @@ pub(crate) struct Figures {
     /// Seconds of each measurement.
     pub(crate) seconds: u32,
     pub(crate) runs: Vec<Run>,
-    /// At half the load that was reached at 64 connections.
+    /// At half the load that was reached.
     pub(crate) half: Vec<Half>,
     /// At ten times that load.
     pub(crate) flood: Vec<Flood>,
@@ -29,6 +29,8 @@ pub(crate) struct Machine {
     pub(crate) system: String,
     pub(crate) postgres: String,
     pub(crate) version: String,
+    /// How the program was built, as far as is known.
+    pub(crate) build: String,
 }
 
 /// As fast as answers come.
@@ -53,6 +55,9 @@ pub(crate) struct Run {
     pub(crate) updates: Option<f64>,
     /// Resident memory of the server (of both nodes) after it, in KiB.
     pub(crate) rss_kib: u64,
+    /// All codes were spent before the time was up.
+    #[serde(default)]
+    pub(crate) exhausted: bool,
 }
 
 /// At a constant rate that the server bears.
@@ -64,7 +69,10 @@ pub(crate) struct Half {
     pub(crate) per_second: f64,
     pub(crate) p50_us: u64,
     pub(crate) p99_us: u64,
+    /// Answers that were no acceptance, and what was due and never sent.
     pub(crate) faults: u64,
+    #[serde(default)]
+    pub(crate) exhausted: bool,
 }
 
 /// At a rate that nobody could bear.
@@ -86,6 +94,8 @@ pub(crate) struct Flood {
     /// `GET /livez` meanwhile.
     pub(crate) livez_p99_us: u64,
     pub(crate) livez_max_us: u64,
+    #[serde(default)]
+    pub(crate) exhausted: bool,
 }
 
 impl Run {
@@ -109,6 +119,7 @@ impl Run {
             bare: other("bare"),
             updates: other("postgres"),
             rss_kib,
+            exhausted: answer["exhausted"].as_bool().context("no `exhausted`")?,
         })
     }
 }
@@ -126,6 +137,7 @@ impl Half {
             p50_us: run.p50_us,
             p99_us: run.p99_us,
             faults: run.faults + unsent,
+            exhausted: run.exhausted,
         })
     }
 }
@@ -149,6 +161,7 @@ impl Flood {
             failed: phase.sum("rejected") + phase.sum("failed"),
             livez_p99_us: watched.latency("p99")?,
             livez_max_us: watched.latency("max")?,
+            exhausted: run.exhausted,
         })
     }
 }
@@ -187,6 +200,7 @@ mod tests {
     fn answer() -> Value {
         json!({
             "connections": 64, "devices": 600, "stored": 1_000, "order": "random",
+            "exhausted": true,
             "livez": {"per_second": 90.0}, "bare": {"per_second": 80.0}, "postgres": null,
             "verify": {
                 "seconds": 2.0, "answers": 50, "per_second": 20.0, "accepted": 40, "unsent": 5,
@@ -206,6 +220,7 @@ mod tests {
             (Some(90.0), Some(80.0), None)
         );
         let half = Half::read("SQLite", &answer(), 10).unwrap();
+        assert!(run.exhausted && half.exhausted);
         assert_eq!(half.faults, 15, "what was due and never sent is a fault");
         let flood = Flood::read("SQLite", &answer(), 200).unwrap();
         assert_eq!((flood.refused, flood.failed), (7, 3));

@@ -110,7 +110,13 @@ fn measure(root: &Path, args: &BenchArgs) -> Result<Figures> {
         extent,
         databases: 0,
         figures: Figures {
-            machine: machine(&program),
+            machine: Machine {
+                build: match args.program {
+                    Some(_) => "a program that was given".to_owned(),
+                    None => "release build".to_owned(),
+                },
+                ..machine(&program)
+            },
             quick: args.quick,
             seconds: extent.seconds,
             ..Figures::default()
@@ -159,7 +165,7 @@ impl Bench<'_> {
             }
         }
         ensure!(offset <= many / self.extent.few, "runs share devices");
-        // The rest of the day's codes: half the load over all that is stored.
+        // The devices of the first runs come again.
         std::thread::sleep(CODES_AFRESH);
         self.half(&scene)
     }
@@ -293,5 +299,6 @@ fn machine(program: &Path) -> Machine {
         system: value(&read("/etc/os-release"), "PRETTY_NAME", '='),
         postgres: said(&pgbench.display().to_string(), false),
         version: said(&program.display().to_string(), true),
+        build: String::new(),
     }
 }

@@ -31,12 +31,13 @@ pub(crate) fn part(figures: &Figures) -> String {
             "**A short check (`--quick`): these figures say that the command works, no more.**\n\n";
     }
     text += &format!(
-        "Version {}, release build, on {} ({} cores, {} GiB), {}; PostgreSQL {}. {} s a \
-         measurement, every device's own current code, every right answer an acceptance. The \
+        "Version {}, {}, on {} ({} cores, {} GiB), {}; PostgreSQL {}. {} s a \
+         measurement, every device's own current code, sent once. The \
          baselines were measured in the same run over as many connections: `GET /livez`; the bare \
          handler (`otpd bench-bare`: the same HTTP library, the same JSON in and out, nothing \
          between); single-row updates of PostgreSQL by the same driver.\n\n",
         machine.version,
+        machine.build,
         machine.processor,
         machine.cores,
         machine.memory_gib,
@@ -54,6 +55,7 @@ pub(crate) fn part(figures: &Figures) -> String {
     text += &runs(&figures.runs);
     text += &half(&figures.half);
     text += &flood(&figures.flood);
+    text += &exhausted(figures);
     text + COMMANDS
 }
 
@@ -103,9 +105,9 @@ fn half(rows: &[Half]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "At half of what 64 connections reached, at a constant rate, latencies counted \
-                    from the moment a request was due:\n\n\
-                    | | devices stored | asked/s | accepted/s | p50 ms | p99 ms | not accepted |\n\
+    let mut text = "At half of what was reached with the usual number of connections (64) and few \
+                    devices, at a constant rate; latencies count from the moment a request was due:\n\n\
+                    | | devices stored | due/s | accepted/s | p50 ms | p99 ms | not accepted or not sent |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in rows {
@@ -127,9 +129,10 @@ fn flood(rows: &[Flood]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "With ten times that load due (what the driver had answered is less, it is one \
-                    core): acceptances go on, the rest is refused with 503 at once, and `/livez` \
-                    answers meanwhile:\n\n\
+    let mut text = "With ten times that load due, one request in flight on each connection. What was \
+                    due and could not be sent, because all connections waited or the driver's core was \
+                    full, is the difference between due and answered; `/livez` was asked every 20 ms \
+                    meanwhile:\n\n\
                     | | devices stored | connections | due/s | answered/s | accepted/s | refused \
                     | wrong or lost | `/livez` p99 ms | `/livez` max ms |\n\
                     |---|---|---|---|---|---|---|---|---|---|\n"
@@ -150,6 +153,24 @@ fn flood(rows: &[Flood]) -> String {
         );
     }
     text + "\n"
+}
+
+/// Says of which figures the time was shorter than asked for.
+fn exhausted(figures: &Figures) -> String {
+    let runs = figures.runs.iter().filter(|run| run.exhausted);
+    let runs = runs.map(|run| format!("{} at {} connections", run.scene, run.connections));
+    let half = figures.half.iter().filter(|half| half.exhausted);
+    let half = half.map(|half| format!("{} at half the load", half.scene));
+    let flood = figures.flood.iter().filter(|flood| flood.exhausted);
+    let flood = flood.map(|flood| format!("{} at ten times the load", flood.scene));
+    let all: Vec<String> = runs.chain(half).chain(flood).collect();
+    if all.is_empty() {
+        return String::new();
+    }
+    format!(
+        "Ended before the time was up, because every code had been sent: {}.\n\n",
+        all.join("; ")
+    )
 }
 
 /// A count with separated thousands.
@@ -190,7 +211,8 @@ mod tests {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
         assert!(text.contains("32 clients and a single-row update: 5,432 a second"));
-        assert!(!text.contains("short check"));
+        assert!(!text.contains("short check") && !text.contains("Ended before"));
+        assert!(text.contains("Version 0.1.0, a build, on a processor"));
     }
 
     #[test]
@@ -201,7 +223,18 @@ mod tests {
         };
         assert!(part(&quick).starts_with("**A short check"));
         let nothing = part(&Figures::default());
-        assert!(!nothing.contains("At half of") && !nothing.contains("ten times"));
+        assert!(!nothing.contains("At half of") && !nothing.contains("ten times that"));
+    }
+
+    #[test]
+    fn a_run_that_ended_early_is_named() {
+        let mut figures = figures();
+        figures.runs[2].exhausted = true;
+        figures.flood[0].exhausted = true;
+        let text = part(&figures);
+        let said =
+            "every code had been sent: two nodes at 16 connections; SQLite at ten times the load.";
+        assert!(text.contains(said), "{text}");
     }
 
     #[test]
