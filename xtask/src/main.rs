@@ -42,6 +42,8 @@ enum Command {
         /// Run only tests whose name contains this.
         filter: Option<String>,
     },
+    /// Check the alert rules in deploy/prometheus with promtool, and run their tests.
+    Alerts,
     /// Run the invariant tests at full length.
     Endurance,
     /// Write the files that are made from the program: API description, errors, schema.
@@ -69,6 +71,11 @@ fn run(command: &Command) -> Result<bool> {
     match command {
         Command::Tidy => tidy::run(&root),
         Command::Test { filter } => Ok(test::everything(&root, filter.as_deref())),
+        Command::Alerts => {
+            let path = tools::ensure(&root, false)?;
+            alerts::check(&root, &path)?;
+            Ok(true)
+        }
         Command::Endurance => Ok(test::endurance(&root)),
         Command::Generate => generate::run(&root),
         Command::Bench(args) => bench::run(&root, args),
