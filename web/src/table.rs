@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::{Method, StatusCode};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{MethodFilter, MethodRouter, on};
 use domain::Scope;
 use utoipa::openapi::{RefOr, Schema};
 
@@ -94,7 +94,7 @@ impl Table {
 
     /// `GET` for anybody.
     pub(crate) fn open<O, F, Fut>(
-        mut self,
+        self,
         path: &'static str,
         handler: F,
         summary: &'static str,
@@ -107,18 +107,14 @@ impl Table {
         let serve = move |State(front): State<Arc<Front>>, request: Request| {
             endpoint::serve_open(front, request, handler)
         };
-        self.router = self.router.route(path, on(MethodFilter::GET, serve));
         let input = Description::default();
-        self.operations.push(Operation {
-            tag: self.tag,
-            ..operation::<O>(Method::GET, path, summary, None, input, &[])
-        });
-        self
+        let operation = operation::<O>(Method::GET, path, summary, None, input, &[]);
+        self.entry(operation, on(MethodFilter::GET, serve))
     }
 
     /// `POST` for people, without a credential of a service.
     pub(crate) fn public<I, O, F, Fut>(
-        mut self,
+        self,
         path: &'static str,
         handler: F,
         summary: &'static str,
@@ -134,18 +130,16 @@ impl Table {
         let serve = move |State(front): State<Arc<Front>>, request: Request| {
             endpoint::serve_public(front, request, facts, handler)
         };
-        self.router = self.router.route(path, on(MethodFilter::POST, serve));
-        self.operations.push(Operation {
-            tag: self.tag,
+        let operation = Operation {
             public: true,
             ..operation::<O>(Method::POST, path, summary, None, input, problems)
-        });
-        self
+        };
+        self.entry(operation, on(MethodFilter::POST, serve))
     }
 
     /// A call that needs a scope.
     pub(crate) fn call<N, I, O, F, Fut>(
-        mut self,
+        self,
         method: Method,
         path: &'static str,
         handler: F,
@@ -160,19 +154,18 @@ impl Table {
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let (input, facts) = facts::<I>(path);
-        self.router = routed(self.router, &method, path, facts, handler);
-        self.operations.push(Operation {
-            tag: self.tag,
+        let route = for_callers(&method, facts, handler);
+        let operation = Operation {
             form: I::FORM,
             ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
-        });
-        self
+        };
+        self.entry(operation, route)
     }
 
     /// A call that is in the table already, at a path that another route has taken from
     /// it: there the part of that name has that value.
     pub(crate) fn also_at<N, I, O, F, Fut>(
-        mut self,
+        self,
         method: Method,
         path: &'static str,
         part: (&'static str, &'static str),
@@ -194,22 +187,30 @@ impl Table {
             needs_body: false,
             spelled_out: Some(part),
         };
-        self.router = routed(self.router, &method, path, facts, handler);
+        let route = for_callers(&method, facts, handler);
+        let scope = Some(N::SCOPE);
+        self.entry(
+            operation::<O>(method, path, summary, scope, input, problems),
+            route,
+        )
+    }
+
+    /// The one place where a route and its description come in, side by side.
+    fn entry(mut self, operation: Operation, route: MethodRouter<Arc<Front>>) -> Self {
+        self.router = self.router.route(operation.path, route);
         self.operations.push(Operation {
             tag: self.tag,
-            ..operation::<O>(method, path, summary, Some(N::SCOPE), input, problems)
+            ..operation
         });
         self
     }
 }
 
-fn routed<N, I, O, F, Fut>(
-    router: Router<Arc<Front>>,
+fn for_callers<N, I, O, F, Fut>(
     method: &Method,
-    path: &'static str,
     facts: Facts,
     handler: F,
-) -> Router<Arc<Front>>
+) -> MethodRouter<Arc<Front>>
 where
     N: Need,
     I: Input,
@@ -225,7 +226,7 @@ where
         Method::DELETE => MethodFilter::DELETE,
         _ => MethodFilter::GET,
     };
-    router.route(path, on(filter, serve))
+    on(filter, serve)
 }
 
 /// What an input asks for, and what follows for its route.
