@@ -216,15 +216,21 @@ fn install_missing<'a>(
             plan.command(environment)
         );
     }
-    install(&plan, environment, path)?;
+    let installed = install(&plan, environment, path);
     let still: Vec<&str> = tools
         .filter(|tool| !is_there(tool, path))
         .map(|tool| tool.name)
         .collect();
-    if !still.is_empty() {
-        bail!("installed, and still not found: {}", still.join(", "));
+    match installed {
+        Ok(()) if still.is_empty() => Ok(()),
+        // A package whose service could not be set up has brought its program all the same.
+        Err(error) if still.is_empty() => {
+            println!("going on, since all of it is there now: {error:#}");
+            Ok(())
+        }
+        Ok(()) => bail!("installed, and still not found: {}", still.join(", ")),
+        Err(error) => Err(error.context(format!("not found: {}", still.join(", ")))),
     }
-    Ok(())
 }
 
 fn install(plan: &Plan, environment: &Path, path: &OsString) -> Result<()> {
