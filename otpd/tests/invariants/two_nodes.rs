@@ -2,9 +2,10 @@
 
 use std::path::PathBuf;
 use std::sync::Barrier;
+use std::time::Duration;
 
 use crate::guesses;
-use crate::harness::surroundings::{length, unix_seconds};
+use crate::harness::surroundings::{length, unix_seconds, until};
 use crate::harness::{Client, Database, Device, Engine, Node, Server};
 
 /// Users whose codes are sent at the same time.
@@ -128,10 +129,16 @@ fn i1_i5_i14_nodes_whose_clocks_disagree_judge_alike() {
 /// The shift works: the node says so in its log.
 #[track_caller]
 fn check_ahead(node: &Server) {
-    let output = node.output();
-    let output = String::from_utf8_lossy(&output);
-    let ready = output.lines().find(|line| line.contains("otpd is ready"));
-    let ready = ready.expect("a line");
+    let line = || {
+        let output = node.output();
+        let output = String::from_utf8_lossy(&output);
+        let mut lines = output.lines();
+        lines
+            .find(|line| line.contains("otpd is ready"))
+            .map(str::to_owned)
+    };
+    // Its address is known a moment before the line is kept.
+    let ready = until(Duration::from_secs(5), line).expect("a line");
     let seconds = |shift: i64| {
         let time = unix_seconds() + shift;
         domain::Time::from_millis(time * 1000).to_rfc3339()[..19].to_owned()
