@@ -5,10 +5,13 @@ use std::time::Duration;
 use crate::harness::own_postgres::OwnPostgres;
 use crate::harness::surroundings::{length, let_pass, until};
 use crate::harness::walkers::{ANSWER_LIMIT, Walker, all_served, check_books, while_walking};
-use crate::harness::{Client, Database, Device, Node, Server};
+use crate::harness::{Client, Database, Device, Node, Server, at_once};
 
 /// From the moment there is a primary again until all nodes serve everybody.
 const RETURN_LIMIT: Duration = Duration::from_secs(5);
+
+/// More at once than a node has connections for reading, so that each of them is used.
+const READERS: usize = 16;
 
 /// Two nodes on a primary that confirms nothing its standby does not have.
 struct Scene {
@@ -60,6 +63,21 @@ impl Scene {
         }
     }
 
+    /// What was acknowledged is shown, by every connection that a node reads over.
+    fn check_shown(&self) {
+        for node in &self.nodes {
+            let mut clients: Vec<Client> = (0..READERS).map(|_| node.admin()).collect();
+            for walker in &self.walkers {
+                let shown = at_once(&mut clients, |_, client| walker.shown(client));
+                let least = shown.into_iter().min();
+                assert!(
+                    least >= Some(walker.accepted()),
+                    "{least:?} shown: the past"
+                );
+            }
+        }
+    }
+
     fn check(&self) {
         check_books(&self.database, &self.walkers);
         let refused: u64 = self.walkers.iter().map(|walker| walker.refused).sum();
@@ -98,6 +116,7 @@ fn i1_i3_i15_a_killed_primary_is_replaced_by_its_standby() {
 fn i1_i3_i15_a_hanging_primary_is_replaced_and_its_return_changes_nothing() {
     for round in 0..length(1, 5) {
         let mut scene = Scene::new();
+        scene.check_shown();
         let (primary, standby, nodes) = (&scene.primary, &scene.standby, &scene.nodes);
         let frozen = while_walking(nodes, &mut scene.walkers, || {
             let_pass(Duration::from_secs(1));
@@ -114,6 +133,7 @@ fn i1_i3_i15_a_hanging_primary_is_replaced_and_its_return_changes_nothing() {
             drop(frozen);
             let_pass(Duration::from_secs(1));
         });
+        scene.check_shown();
         scene.primary.stop();
         scene.check();
     }

@@ -57,6 +57,12 @@ impl Walker {
             .count()
     }
 
+    /// Acceptances as the server shows them.
+    pub(crate) fn shown(&self, client: &mut Client) -> usize {
+        let used = self.device.view(client)["usage_count"].as_u64();
+        usize::try_from(used.expect("a number")).expect("few")
+    }
+
     /// Sends the next code, or the same again as long as nobody said what became of it.
     /// Whether there was service.
     pub(crate) fn step(&mut self, client: &mut Client) -> bool {
