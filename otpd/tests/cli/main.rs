@@ -33,6 +33,7 @@ macro_rules! transcripts {
 transcripts! {
     audit,
     bad_settings,
+    bench_filled,
     code,
     doctor,
     help,
