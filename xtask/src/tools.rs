@@ -13,6 +13,9 @@ use crate::postgres;
 enum Source {
     /// A package of Debian and its relatives.
     Apt(&'static str),
+    /// One program out of a package of Debian's, unpacked and not installed: the package would also
+    /// make an account and start a service, which nobody wants who runs tests. Package and path.
+    Unpacked(&'static str, &'static str),
     /// A Python package, put into an environment of this repository's own.
     Pip(&'static str),
 }
@@ -82,7 +85,7 @@ const TOOLS: [Tool; 16] = [
     Tool {
         name: "promtool",
         probe: Probe::Runs(&["promtool", "--version"]),
-        source: Source::Apt("prometheus"),
+        source: Source::Unpacked("prometheus", "usr/bin/promtool"),
     },
     Tool {
         name: "curl",
@@ -131,6 +134,7 @@ const TOOLS: [Tool; 16] = [
 struct Plan {
     apt: Vec<&'static str>,
     pip: Vec<&'static str>,
+    unpacked: Vec<(&'static str, &'static str)>,
 }
 
 impl Plan {
@@ -139,6 +143,7 @@ impl Plan {
         for source in sources {
             match source {
                 Source::Apt(package) => plan.apt.push(package),
+                Source::Unpacked(package, path) => plan.unpacked.push((package, path)),
                 // The environment's python3 hides the machine's, so it gets every package, not just this one.
                 Source::Pip(_) => plan.pip = python_packages(),
             }
@@ -165,8 +170,22 @@ impl Plan {
             parts.push(format!("python3 -m venv '{folder}'"));
             parts.push(format!("'{folder}/bin/pip' install {packages}"));
         }
+        for (package, path) in &self.unpacked {
+            parts.push(unpacking(package, path, environment));
+        }
         parts.join(" && ")
     }
+}
+
+/// For a shell: puts one program of a package into the environment's folder of programs. The lists of
+/// packages are fetched where that is allowed and otherwise are those that are there.
+fn unpacking(package: &str, path: &str, environment: &Path) -> String {
+    let folder = environment.display();
+    format!(
+        "(mkdir -p '{folder}/bin' && cd '{folder}' && {{ apt-get update || true; }} \
+         && rm -f {package}_*.deb && apt-get download {package} \
+         && dpkg-deb -x {package}_*.deb {package} && cp {package}/{path} bin/)"
+    )
 }
 
 /// Finds or installs everything the tests call; PostgreSQL only if `with_postgres`.
@@ -189,7 +208,7 @@ pub(crate) fn ensure_postgres() -> Result<()> {
 fn python_packages() -> Vec<&'static str> {
     let package = |tool: &Tool| match tool.source {
         Source::Pip(package) => Some(package),
-        Source::Apt(_) => None,
+        Source::Apt(_) | Source::Unpacked(..) => None,
     };
     TOOLS.iter().filter_map(package).collect()
 }
@@ -257,6 +276,10 @@ fn install(plan: &Plan, environment: &Path, path: &OsString) -> Result<()> {
                 .args(&plan.pip),
             path,
         )?;
+    }
+    for (program, file) in &plan.unpacked {
+        let script = unpacking(program, file, environment);
+        run(Command::new("sh").args(["-c", &script]), path)?;
     }
     Ok(())
 }
@@ -336,6 +359,12 @@ mod tests {
             &format!("{apt} a b"),
         );
         check(&[Source::Pip("p"), Source::Pip("q")], true, &pip);
+        check(
+            &[Source::Unpacked("u", "usr/bin/v")],
+            true,
+            "(mkdir -p 'e/bin' && cd 'e' && { apt-get update || true; } && rm -f u_*.deb \
+             && apt-get download u && dpkg-deb -x u_*.deb u && cp u/usr/bin/v bin/)",
+        );
         check(
             &[Source::Apt("a"), Source::Pip("p")],
             false,
