@@ -229,7 +229,19 @@ impl App {
         {
             return Ok(Arc::clone(caller));
         }
-        if remembered.is_none() {
+        // Boxed, as this is seldom: the future of each call would be as large as the
+        // largest of what it may wait for, and is moved several times.
+        Box::pin(self.identify_anew(bearer, freshness, source, remembered.is_some())).await
+    }
+
+    async fn identify_anew(
+        &self,
+        bearer: Option<&str>,
+        freshness: Freshness,
+        source: Source,
+        is_remembered: bool,
+    ) -> Result<Arc<Caller>, Error> {
+        if !is_remembered {
             self.admit(source).await?;
         }
         let found = match bearer {

@@ -151,9 +151,9 @@ impl App {
             None => counters.charge(source, now, cost),
             Some(shared) => {
                 let name = self.room.root.rate_key(limit.name, &source.spelling());
-                counters
-                    .charge_shared(shared, &name, source, now, cost)
-                    .await
+                let charged = counters.charge_shared(shared, &name, source, now, cost);
+                // Boxed: without a Redis no call shall carry room for this.
+                Box::pin(charged).await
             }
         })
     }

@@ -136,7 +136,7 @@ async fn read<N: Need, I: Input>(
     {
         return Ok(input);
     }
-    fields(&call.front, parts, &body, facts, faults).await
+    Box::pin(fields(&call.front, parts, &body, facts, faults)).await
 }
 
 /// Reads every field, and tells every fault.
