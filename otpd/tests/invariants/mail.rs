@@ -159,7 +159,6 @@ fn a_mail_that_is_refused_for_good_is_given_up_and_recorded() {
         events.as_array().expect("a list").clone()
     };
     for (number, name) in ["dave", "eve", "joe"].into_iter().enumerate() {
-        // One address that is none is no fault of the server's; several in a row may be.
         mail_is(&server, "ok").expect("mail goes out as far as is known");
         let email = format!("{name}@example.com");
         ask(&server, &email);
@@ -170,7 +169,8 @@ fn a_mail_that_is_refused_for_good_is_given_up_and_recorded() {
         let detail = json!({ "reason": "refused", "tries": 1 });
         assert_eq!(newest["additional_data"], detail);
     }
-    until(PATIENCE, || mail_is(&server, "degraded")).expect("the health tells");
+    // Addresses that are none are no fault of the mail server's, however many.
+    mail_is(&server, "ok").expect("mail goes out");
     let said = String::from_utf8_lossy(&server.output()).into_owned();
     assert!(!said.contains("@example.com"), "{said}");
 }
