@@ -24,6 +24,15 @@ static EXAMPLES: LazyLock<HashMap<String, Example>> = LazyLock::new(|| {
     parsed.expect("a test reads the file, which is part of the program")
 });
 
+/// What may stand in that variable part of a path.
+pub(crate) fn of_part(name: &str) -> Option<&'static str> {
+    match name {
+        "device_id" => Some("alice-phone"),
+        "user_id" | "username" => Some("alice"),
+        _ => None,
+    }
+}
+
 /// The example of a call.
 pub(crate) fn of(operation: &Operation) -> Option<&'static Example> {
     EXAMPLES.get(&format!("{} {}", operation.method, operation.path))

@@ -138,6 +138,10 @@ fn parameter(wanted: &Wanted) -> Parameter {
         })
         .description(Some(wanted.about))
         .schema(Some(wanted.schema.clone()))
+        .example(match wanted.place {
+            Place::Path => examples::of_part(wanted.name).map(Into::into),
+            Place::Query | Place::Body => None,
+        })
         .build()
 }
 
