@@ -211,8 +211,9 @@ impl App {
     }
 
     /// The caller behind what a client sent as its credential, or a counted failure of
-    /// its source. One that is remembered is let through even when its address has used
-    /// up its failures, so that a stranger behind the same address locks nobody out.
+    /// its source. A good credential is let through even when its address has used up its
+    /// failures, so that a stranger behind the same address locks nobody out; what a bad
+    /// one may cost, also then, is one look at one row.
     ///
     /// # Errors
     /// [`Error::Unauthenticated`], [`Error::RateLimited`], or that the key cannot be
@@ -223,15 +224,14 @@ impl App {
         freshness: Freshness,
         source: Source,
     ) -> Result<Arc<Caller>, Error> {
-        let remembered = bearer.and_then(|bearer| self.remembered(bearer));
-        if let Some(caller) = &remembered
-            && freshness == Freshness::CheckedInBatch
+        if freshness == Freshness::CheckedInBatch
+            && let Some(caller) = bearer.and_then(|bearer| self.remembered(bearer))
         {
-            return Ok(Arc::clone(caller));
+            return Ok(caller);
         }
         // Boxed, as this is seldom: the future of each call would be as large as the
         // largest of what it may wait for, and is moved several times.
-        Box::pin(self.identify_anew(bearer, freshness, source, remembered.is_some())).await
+        Box::pin(self.identify_anew(bearer, freshness, source)).await
     }
 
     async fn identify_anew(
@@ -239,19 +239,12 @@ impl App {
         bearer: Option<&str>,
         freshness: Freshness,
         source: Source,
-        is_remembered: bool,
     ) -> Result<Arc<Caller>, Error> {
-        if !is_remembered {
-            self.admit(source).await?;
-        }
         let found = match bearer {
             Some(bearer) => self.authenticate(bearer, freshness).await,
             None => Err(Error::Unauthenticated),
         };
-        if let Err(Error::Unauthenticated) = found {
-            self.count_failure(source).await;
-        }
-        found
+        self.proven(source, found).await
     }
 
     /// The caller behind a credential that is known to have been valid a moment ago.

@@ -308,10 +308,10 @@ impl App {
                 let counts = |it: &Challenge| it.is_live(now) || was_there(it);
                 let (enrolment, kept) = self.enrolment(source, bearer, counts).await?;
                 let user = enrolment.challenge.user;
-                if self.store.user_by_name(name).await? != Some(user) {
-                    self.count_failure(source).await;
-                    return Err(Error::Unauthenticated);
-                }
+                let named = self.store.user_by_name(name).await?;
+                let named = named.filter(|named| *named == user);
+                self.proven(source, named.ok_or(Error::Unauthenticated))
+                    .await?;
                 if was_there(&enrolment.challenge) {
                     return Err(Error::MfaNotPending);
                 }
@@ -343,15 +343,13 @@ impl App {
         bearer: Option<&str>,
         counts: impl Fn(&Challenge) -> bool,
     ) -> Result<(StoredChallenge, Kept), Error> {
-        self.admit(source).await?;
         let found = match bearer {
             Some(token) => self.proven_challenge(Use::Enrolment, token).await?,
             None => None,
         };
-        let Some(found) = found.filter(|found| counts(&found.challenge)) else {
-            self.count_failure(source).await;
-            return Err(Error::Unauthenticated);
-        };
+        let found = found.filter(|found| counts(&found.challenge));
+        let found = found.ok_or(Error::Unauthenticated);
+        let found = self.proven(source, found).await?;
         let kept = serde_json::from_str(&found.context)?;
         Ok((found, kept))
     }

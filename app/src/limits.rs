@@ -158,19 +158,28 @@ impl App {
         })
     }
 
-    /// Whether a source may still fail to authenticate. Asked before a credential that
-    /// is not remembered is looked up, so that guessing costs no query for long.
+    /// What became of a credential. A good one passes, whatever others at its address
+    /// have done: the limit is for those who have none. A missing or bad one counts as a
+    /// failure of its source until that has failed too often.
     ///
     /// # Errors
-    /// [`Error::RateLimited`].
-    pub async fn admit(&self, source: Source) -> Result<(), Error> {
-        let failures = self.limits.failures.as_ref();
-        let decision = self.charge(failures, &source, 0).await;
-        self.note_limit(decision, source)
+    /// As found, and [`Error::RateLimited`] in place of [`Error::Unauthenticated`].
+    pub(crate) async fn proven<T>(
+        &self,
+        source: Source,
+        found: Result<T, Error>,
+    ) -> Result<T, Error> {
+        if let Err(Error::Unauthenticated) = found {
+            let failures = self.limits.failures.as_ref();
+            let decision = self.charge(failures, &source, 0).await;
+            self.note_limit(decision, source)?;
+            self.count_failure(source).await;
+        }
+        found
     }
 
     /// Counts a missing or bad credential of that source.
-    pub async fn count_failure(&self, source: Source) {
+    pub(crate) async fn count_failure(&self, source: Source) {
         let failures = self.limits.failures.as_ref();
         self.charge(failures, &source, 1).await;
         self.refusals.authentication_failed(source.name());

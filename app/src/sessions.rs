@@ -111,15 +111,11 @@ impl App {
         source: Source,
         bearer: Option<&str>,
     ) -> Result<Session, Error> {
-        self.admit(source).await?;
         let found = match bearer {
             Some(token) => self.session(token).await,
             None => Err(Error::Unauthenticated),
         };
-        if let Err(Error::Unauthenticated) = found {
-            self.count_failure(source).await;
-        }
-        found
+        self.proven(source, found).await
     }
 
     /// Whether a session has neither expired nor been ended.

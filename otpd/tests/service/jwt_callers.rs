@@ -283,4 +283,10 @@ async fn bad_tokens_count_as_failures_of_their_address() {
         assert_eq!(asked(&server, &bad).await, 401);
     }
     assert_eq!(asked(&server, &bad).await, 429);
+    let good = token(&server, json!({}));
+    assert_eq!(
+        asked(&server, &good).await,
+        200,
+        "whoever has one does not wait"
+    );
 }
