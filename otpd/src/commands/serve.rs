@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use web::transport::{self, TlsFiles, TransportSettings, TransportStats};
+use web::transport::{self, Bound, TlsFiles, TransportSettings, TransportStats};
 
 use crate::config::settings::Settings;
 use crate::first_start;
@@ -19,12 +19,14 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
     if let Some(sentence) = wrong_issuer(settings) {
         tracing::warn!("{sentence}");
     }
+    // First: a server that cannot have its port makes no database and no secret.
+    let bound = transport::bind(&transport_settings(settings)).await?;
     let opened = wiring::open(settings, around).await?;
     if let Some(path) = &opened.made_master {
         tracing::info!(path = %path.display(), "a master secret was made for this new database: back it up, apart from the database");
     }
     let app = Arc::new(wiring::start(settings, opened, around).await?);
-    let result = listen(settings, around, &app).await;
+    let result = listen(settings, around, &app, bound).await;
     app.close().await;
     result
 }
@@ -53,8 +55,8 @@ async fn listen(
     settings: &Settings,
     around: &Surroundings,
     app: &Arc<app::App>,
+    bound: Bound,
 ) -> anyhow::Result<()> {
-    let bound = transport::bind(&transport_settings(settings)).await?;
     let address = bound.local_addr();
     let url = format!("{}://{address}", settings.server.scheme());
     app.prepare_signing_keys().await?;
