@@ -42,7 +42,7 @@ pub enum Error {
     #[error("User not found or 2FA not enabled")]
     TwoFactorNotEnabled,
     /// The user has no authenticator in force.
-    #[error("The user has no active device.")]
+    #[error("The user has no active device for this call.")]
     NoActiveDevice,
     /// The user has an active authenticator of this door already.
     #[error("The user has an active OTP already.")]

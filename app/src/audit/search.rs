@@ -189,6 +189,11 @@ impl App {
     /// # Errors
     /// [`Error::Invalid`] for a cursor that is none.
     pub async fn search_audit(&self, query: &AuditQuery) -> Result<Page<AuditEntry>, Error> {
+        if let (Some(from), Some(to)) = (query.from, query.to)
+            && from > to
+        {
+            return Err(Error::invalid("?from", "Must not be after `to`."));
+        }
         let span = Span::of(query)?;
         let limit = query.limit as usize;
         let mut found = match self.term(query) {

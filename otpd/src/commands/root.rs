@@ -22,7 +22,13 @@ pub async fn reset(settings: &Settings, around: &Surroundings) -> anyhow::Result
     app.close().await;
     result?;
     // What it says of root does not hold any more.
-    crate::data_folder::remove_first_start(&settings.data_dir)?;
+    if crate::data_folder::remove_first_start(&settings.data_dir)? {
+        writeln!(
+            std::io::stderr(),
+            "first-start.txt is gone, and the first API key with it if you have not kept that: \
+             `otpd keys make` makes another."
+        )?;
+    }
     Ok(())
 }
 

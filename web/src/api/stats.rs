@@ -99,7 +99,11 @@ fn bucket() -> utoipa::openapi::Schema {
     ]);
     object(vec![
         member("start", time(), "Its beginning."),
-        member("verifications", judged(), "Codes judged."),
+        member(
+            "verifications",
+            judged(),
+            "Codes, recovery codes and passes judged.",
+        ),
         member("registrations", integer(), "Devices registered."),
         member("deactivations", integer(), "Devices deactivated."),
         member("signups", integer(), "Accounts made."),
@@ -109,7 +113,7 @@ fn bucket() -> utoipa::openapi::Schema {
         member(
             "recoveries",
             judged(),
-            "Recovery codes and passes outside of logins.",
+            "Of these, recovery codes and passes outside of logins.",
         ),
         seconds("issue_to_verify_mean_seconds", mean),
         seconds("issue_to_verify_median_seconds", "The same, median."),

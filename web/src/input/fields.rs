@@ -283,8 +283,13 @@ fn parse(body: &[u8]) -> Result<Option<Members>, Refusal> {
 
 fn not_json(error: &serde_json::Error) -> Refusal {
     let (line, column) = (error.line(), error.column());
+    // The library has no kind of error for it, and its limit is ours (I-19).
+    let fault = match error.to_string().starts_with("recursion limit") {
+        true => "nested too deep",
+        false => "not JSON",
+    };
     Refusal::NotJson(format!(
-        "The body is not JSON: line {line}, column {column}."
+        "The body is {fault}: line {line}, column {column}."
     ))
 }
 
