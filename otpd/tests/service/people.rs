@@ -38,7 +38,7 @@ async fn a_person_is_shown_with_devices_and_never_a_secret(engine: Engine) {
     server.fail(&device, 5).await;
     let answer = server.get("/api/v1/users/ALICE").await;
     let data = answer.data(200);
-    assert_eq!(data["user_id"], "alice");
+    assert_eq!(data["user_id"], "ALICE");
     assert_eq!(data["state"], "locked");
     assert_eq!(data["failed_attempts"], 5);
     assert_eq!(data["two_factor_enabled"], true);

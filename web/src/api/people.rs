@@ -35,7 +35,8 @@ pub(crate) async fn show(
     call: Allowed<UsersRead>,
     Person(user): Person,
 ) -> Outcome<Done<PersonDetail>> {
-    let person = call.app().person(&user.name).await?;
+    let mut person = call.app().person(&user.name).await?;
+    person.person.user_id = spelled(&user);
     Ok(Done::new("User found", person))
 }
 
@@ -43,7 +44,8 @@ pub(crate) async fn export(
     call: Allowed<UsersWrite>,
     Person(user): Person,
 ) -> Outcome<Done<PersonExport>> {
-    let export = call.app().export(&call.context, &user.name).await?;
+    let mut export = call.app().export(&call.context, &user.name).await?;
+    export.detail.person.user_id = spelled(&user);
     Ok(Done::new("All that is stored about the user", export))
 }
 
@@ -53,6 +55,12 @@ pub(crate) async fn erase(
 ) -> Outcome<Done<Erased>> {
     let erased = call.app().erase(&call.context, &user.name).await?;
     Ok(Done::new("User erased successfully", erased))
+}
+
+/// The name as the caller writes it, which an answer gives back.
+fn spelled(user: &User) -> String {
+    let shown = serde_json::from_str(user.shown.get());
+    shown.unwrap_or_else(|_| user.name.canonical().to_owned())
 }
 
 impl Input for Person {
@@ -77,7 +85,7 @@ impl Shape for PersonView {
         let states = words(["open", "locked", "disabled"]);
         let methods = list(words(["pwd", "otp", "recovery"]));
         vec![
-            member("user_id", text(), "The canonical name."),
+            member("user_id", text(), "As the caller writes it; in a list, the canonical name."),
             member("created_at", time(), "When they were first heard of."),
             member(
                 "state",
