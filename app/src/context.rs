@@ -18,6 +18,9 @@ pub struct Context {
     pub ip_address: Option<Arc<str>>,
     /// What the client calls itself, cut to 256 characters.
     pub user_agent: Option<Arc<str>>,
+    /// Somebody who is not believed passed the request on: others may come from the same
+    /// address.
+    pub relayed: bool,
     /// Present when the request carries an `Idempotency-Key`.
     pub repeatable: Option<Repeatable>,
 }
@@ -30,6 +33,7 @@ impl Context {
             request_id: "".into(),
             ip_address: None,
             user_agent: None,
+            relayed: false,
             repeatable: None,
         }
     }

@@ -69,7 +69,8 @@ pub struct SecondStep {
 struct Kept {
     /// What the first step has proved, by the words of `amr`.
     first: String,
-    /// Keyed hash of address and user agent.
+    /// Keyed hash of address and user agent; empty, which is no hash, where the address
+    /// is that of many.
     client: String,
 }
 
@@ -132,7 +133,10 @@ impl App {
         let token = self.new_token(Use::Login).await?;
         let kept = Kept {
             first: first.into(),
-            client: self.client_hash(context),
+            client: match context.relayed {
+                true => String::new(),
+                false => self.client_hash(context),
+            },
         };
         batch.make_challenge(&NewChallenge {
             id: token.id,
@@ -222,13 +226,15 @@ impl App {
     }
 
     /// For clients of the old contract, which know no token: the login that waits for
-    /// this user from the same address and user agent, if there is exactly one.
+    /// this user from the same address and user agent, if there is exactly one. Behind a
+    /// proxy that is not trusted all have one address, so it says nothing of anybody:
+    /// then there is none.
     async fn only_login(
         &self,
         context: &Context,
         name: &UserName,
     ) -> Result<Option<(ChallengeId, Option<[u8; 32]>)>, Error> {
-        if !self.settings.accounts.old_login {
+        if !self.settings.accounts.old_login || context.relayed {
             return Ok(None);
         }
         // Of a name that nobody has the same is read: time does not tell.

@@ -6,6 +6,16 @@ use axum::http::{HeaderMap, HeaderName};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
+/// Whether somebody between the client and us has left a trace: the headers of RFC 7239
+/// and of RFC 9110, section 7.6.3, and what proxies set instead of them.
+pub(crate) fn names_a_relay(headers: &HeaderMap) -> bool {
+    let left = |name: &HeaderName| {
+        let name = name.as_str();
+        matches!(name, "forwarded" | "via" | "x-real-ip") || name.starts_with("x-forwarded-")
+    };
+    headers.keys().any(left)
+}
+
 /// The networks whose machines may say for whom they ask.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct TrustedProxies(Vec<Network>);

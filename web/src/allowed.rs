@@ -129,6 +129,7 @@ pub(crate) fn context(
         request_id: request_id.text().into(),
         ip_address: address.map(|address| address.to_string().into()),
         user_agent: user_agent(&parts.headers),
+        relayed: false,
         repeatable: None,
     }
 }

@@ -9,7 +9,7 @@ use axum::http::header::{CACHE_CONTROL, X_CONTENT_TYPE_OPTIONS};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Response};
 
-use crate::address::TrustedProxies;
+use crate::address::{TrustedProxies, names_a_relay};
 use crate::refusal::{Refusal, Telling};
 use crate::request_id::{RequestId, X_REQUEST_ID};
 use crate::transport::{Peer, TransportStats};
@@ -71,6 +71,14 @@ impl Front {
     pub(crate) fn client(&self, parts: &Parts) -> Option<IpAddr> {
         let peer = parts.extensions.get::<Peer>()?;
         Some(self.proxies.client(peer.address.ip(), &parts.headers))
+    }
+
+    /// Whether the request was passed on by somebody who is not believed: then its address
+    /// is that of many.
+    pub(crate) fn is_relayed(&self, parts: &Parts) -> bool {
+        let peer = parts.extensions.get::<Peer>();
+        let believed = peer.is_some_and(|peer| self.proxies.trusts(peer.address.ip()));
+        !believed && names_a_relay(&parts.headers)
     }
 
     /// Gives every answer what every answer has.

@@ -7,9 +7,10 @@ use app::{App, Caller, Context, Source};
 use axum::http::header::{COOKIE, HOST};
 use axum::http::request::Parts;
 use axum::http::uri::Authority;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderValue};
 
 use crate::accept::prefers;
+use crate::address::names_a_relay;
 use crate::allowed::{bearer, context};
 use crate::front::Front;
 use crate::qr::{PNG, SVG};
@@ -42,8 +43,12 @@ impl Visitor {
         let address = front.client(parts);
         let peer = parts.extensions.get::<Peer>();
         let plain = peer.filter(|peer| !peer.tls && peer.address.ip().is_loopback());
+        let context = context(Arc::new(Caller::Public), address, parts, request_id);
         Self {
-            context: context(Arc::new(Caller::Public), address, parts, request_id),
+            context: Context {
+                relayed: front.is_relayed(parts),
+                ..context
+            },
             source: Source::of(address.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED))),
             bearer: bearer(&parts.headers).map(str::to_owned),
             login: cookie(&parts.headers, LOGIN_COOKIE),
@@ -82,11 +87,7 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
 /// The request came over the loopback and names it: whoever sits before us as a proxy
 /// says so in a header or passes on the name that the world knows.
 fn is_direct(parts: &Parts) -> bool {
-    let forwarded = |name: &HeaderName| {
-        let name = name.as_str();
-        name == "forwarded" || name == "via" || name.starts_with("x-forwarded-")
-    };
-    !parts.headers.keys().any(forwarded) && host(parts).is_some_and(is_loopback_name)
+    !names_a_relay(&parts.headers) && host(parts).is_some_and(is_loopback_name)
 }
 
 /// The host that the client asked for, without its port.
@@ -152,6 +153,7 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-forwarded-host", "localhost"),
             ("via", "1.1 proxy"),
+            ("x-real-ip", "192.0.2.1"),
         ] {
             check("/login", &[("host", "localhost"), (name, value)], false);
         }

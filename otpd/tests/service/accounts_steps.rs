@@ -46,6 +46,63 @@ async fn an_old_client_is_known_by_its_address_and_agent(engine: Engine) {
     wrong(&old(&server, &person.recovery[0], "192.0.2.9", "old/1").await);
 }
 
+/// Behind a proxy that nobody declared, everybody comes from the same address.
+#[tokio::test]
+async fn who_comes_through_an_unknown_proxy_is_known_by_no_address() {
+    async fn check(through: &[(&str, &str)], by: &[(&str, &str)], found: bool) {
+        const PEER: &str = "10.0.0.5";
+        let server = Server::with(Engine::Sqlite, &[("TRUSTED_PROXIES", "10.0.0.6")]).await;
+        let person = server.person("alice").await;
+        let begin = server.login("alice", PASSWORD).from(PEER);
+        let begin = through.iter().fold(begin, |it, (n, v)| it.header(n, v));
+        let token = text(&begin.await.json(200), "mfa_token").to_owned();
+        let body = json!({ "username": "alice", "token": person.code(&server) });
+        let end = server.public("/login-2fa", body).from(PEER);
+        let end = by.iter().fold(end, |it, (n, v)| it.header(n, v)).await;
+        if found {
+            end.json(200);
+            return;
+        }
+        wrong(&end);
+        let seen = server.get("/api/v1/users/alice").await.data(200);
+        assert_eq!(seen["failed_attempts"], 0, "{through:?} {by:?}");
+        let code = person.code(&server);
+        server.second_step("alice", &code, &token).await.json(200);
+    }
+    check(&[], &[], true).await;
+    for header in [
+        ("forwarded", "for=192.0.2.9"),
+        ("via", "1.1 proxy"),
+        ("x-forwarded-for", "192.0.2.9"),
+        ("x-forwarded-proto", "https"),
+        ("x-real-ip", "192.0.2.9"),
+    ] {
+        check(&[header], &[header], false).await;
+        check(&[header], &[], false).await;
+        check(&[], &[header], false).await;
+    }
+    let (one, two) = (
+        ("x-forwarded-for", "1.1.1.1"),
+        ("x-forwarded-for", "2.2.2.2"),
+    );
+    check(&[one], &[two], false).await;
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_tells_old_clients_apart() {
+    let server = Server::with(Engine::Sqlite, &[("TRUSTED_PROXIES", "10.0.0.5")]).await;
+    let person = server.person("alice").await;
+    let begin = server.login("alice", PASSWORD).from("10.0.0.5");
+    begin.header("x-forwarded-for", "1.1.1.1").await.json(200);
+    let body = json!({ "username": "alice", "token": person.code(&server) });
+    let end = |client| {
+        let call = server.public("/login-2fa", body.clone()).from("10.0.0.5");
+        call.header("x-forwarded-for", client)
+    };
+    wrong(&end("2.2.2.2").await);
+    end("1.1.1.1").await.json(200);
+}
+
 #[tokio::test]
 async fn the_old_contract_is_off_in_production() {
     let server = Server::with(Engine::Sqlite, &[("ENVIRONMENT", "production")]).await;
