@@ -57,10 +57,13 @@ pub enum Error {
     #[error("OTP already used or expired")]
     OtpSpent,
     /// Too many wrong codes, where the contract calls it an error.
-    #[error("Too many wrong codes. Try again later.")]
+    #[error(
+        "Too many wrong codes: none is judged now. Try again later; if that does not help, an administrator can open the lock."
+    )]
     Locked {
-        /// Seconds until the lock ends; `None` when only somebody else can open it.
-        retry_after: Option<u32>,
+        /// Seconds until the lock ends, or until it is worth while to ask again where
+        /// only somebody else can open it.
+        retry_after: u32,
     },
     /// Unknown user or wrong password: nobody outside learns which.
     #[error("Invalid credentials")]

@@ -1,5 +1,6 @@
 //! Attempts: what is asked of a device, sent through its lane, and the answer in the words of the contract.
 
+use domain::guard::LONGEST_LOCK_SECONDS;
 use domain::verify::{Ask, Attempt, Finding, Subject, Typed, Verdict};
 use domain::{DeviceName, Method, Time};
 use serde::Serialize;
@@ -251,11 +252,12 @@ pub(crate) fn told(answer: &Answer, error: Error) -> Error {
     }
 }
 
-/// That nothing is judged now, where the contract calls it an error.
+/// That nothing is judged now, where the contract calls it an error. No time opens a
+/// factor that is disabled; who asks is told the length of the longest lock then.
 pub(crate) fn locked(answer: &Answer) -> Error {
-    let seconds = retry_after(answer).map(|seconds| u32::try_from(seconds).unwrap_or(u32::MAX));
+    let seconds = retry_after(answer).unwrap_or(LONGEST_LOCK_SECONDS);
     let locked = Error::Locked {
-        retry_after: seconds,
+        retry_after: u32::try_from(seconds).unwrap_or(u32::MAX),
     };
     told(answer, locked)
 }

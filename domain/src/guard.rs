@@ -7,7 +7,8 @@ const DAY_MS: i64 = 86_400_000;
 /// The days, today included, over which failures are summed up.
 const DAYS: i64 = 30;
 const FIRST_LOCK_SECONDS: i64 = 30;
-const LONGEST_LOCK_SECONDS: i64 = 15 * 60;
+/// No lock that time ends is longer.
+pub const LONGEST_LOCK_SECONDS: i64 = 15 * 60;
 const HOUR_MS: i64 = 3_600_000;
 const RECOVERY_TRIES_AN_HOUR: u32 = 10;
 

@@ -103,7 +103,7 @@ problems! {
     IdempotencyKeyReused = UNPROCESSABLE_ENTITY "idempotency_key_reused" "Idempotency-Key reused",
     /// Too many requests of this address or key; `Retry-After` says when to come back.
     RateLimited = TOO_MANY_REQUESTS "rate_limited" "Too many requests",
-    /// Too many wrong codes; `Retry-After` says when to come back, if time alone will do.
+    /// Too many wrong codes, or too many tries of recovery codes; `Retry-After` says when to come back. If that does not help, an administrator can.
     Locked = TOO_MANY_REQUESTS "locked" "Locked",
     /// A defect of the server. The log knows more under the request's id.
     InternalError = INTERNAL_SERVER_ERROR "internal_error" "Server error",

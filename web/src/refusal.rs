@@ -179,8 +179,9 @@ impl Refusal {
 
     fn retry_after(&self) -> Option<u32> {
         match self {
-            Self::App(app::Error::RateLimited { retry_after }) => Some(*retry_after),
-            Self::App(app::Error::Locked { retry_after }) => *retry_after,
+            Self::App(
+                app::Error::RateLimited { retry_after } | app::Error::Locked { retry_after },
+            ) => Some(*retry_after),
             Self::App(app::Error::Busy | app::Error::Unavailable(_)) => Some(1),
             _ => None,
         }

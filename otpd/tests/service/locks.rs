@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::account::PASSWORD;
 use crate::answer::shown;
 use crate::call::together;
 use crate::database::Engine;
@@ -171,6 +172,43 @@ async fn the_fiftieth_failure_disables_until_somebody_opens() {
         let told = (&seen["locked_until"], &seen["needs_unlock"]);
         assert_eq!(told, (&Value::Null, &json!(true)));
         server.advance(40 * 86_400);
+    }
+}
+
+/// No time opens it, yet a client that is told to wait has to be told for how long.
+#[tokio::test]
+async fn doors_that_refuse_say_when_to_come_again_however_long_the_lock() {
+    let strict = [
+        ("OTPD_CODES__LOCK_AFTER", "1"),
+        ("OTPD_CODES__DISABLE_AFTER", "2"),
+    ];
+    let server = Server::with(Engine::Sqlite, &strict).await;
+    let person = server.person("alice").await;
+    let waiting = server.waiting("alice").await;
+    let calls = || {
+        let code = person.code(&server);
+        let disable = json!({ "username": "alice", "password": PASSWORD, "token": code });
+        [
+            server.post("/verify", json!({ "username": "alice", "otp_code": code })),
+            server.second_step("alice", &code, &waiting),
+            server.public("/disable-mfa", disable),
+        ]
+    };
+    let fail = async || {
+        let wrong = person.device.wrong(&server);
+        let answer = server.second_step("alice", &wrong, &waiting).await;
+        answer.problem(401, "invalid_otp");
+    };
+    for wait in ["30", "900"] {
+        fail().await;
+        for call in calls() {
+            let answer = call.await;
+            let problem = answer.problem(429, "locked");
+            assert_eq!(answer.header("retry-after"), Some(wait), "{problem}");
+            let detail = "Too many wrong codes: none is judged now. Try again later; if that does not help, an administrator can open the lock.";
+            assert_eq!(problem["detail"], detail);
+        }
+        server.advance(30);
     }
 }
 
