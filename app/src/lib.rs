@@ -10,6 +10,7 @@ mod email_codes;
 mod enrolment;
 mod error;
 mod health;
+mod homes;
 mod idempotency;
 mod issued;
 mod jobs;
@@ -89,6 +90,7 @@ pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};
 
 use caller::KeyMemory;
+use homes::Homes;
 use idempotency::Running;
 use judge::Judge;
 use limits::Limits;
@@ -113,6 +115,7 @@ pub struct App {
     running: Running,
     limits: Limits,
     slowdown: Slowdown,
+    homes: Homes,
     passwords: Passwords,
     refusals: Refusals,
     metrics: Arc<Metrics>,
@@ -159,6 +162,7 @@ impl App {
         Self {
             limits: Limits::new(&settings),
             slowdown: Slowdown::new(&settings.public),
+            homes: Homes::default(),
             passwords: Passwords::new(&settings),
             settings,
             store,

@@ -13,6 +13,7 @@ use store::{RateCounters, SharedCounters};
 
 use crate::caller::Caller;
 use crate::settings::Settings;
+use crate::slowdown::Crowd;
 use crate::{App, Error};
 
 const MINUTE_MS: i64 = 60_000;
@@ -213,30 +214,43 @@ impl App {
 
     /// Counts a password that is about to be checked, for its source and for the name
     /// that it came with, whether anybody has that name or not: what is answered at the
-    /// limit tells nothing. A network that comes to one account too often is sent away;
-    /// what is too much from all networks together is slowed down instead, so that
-    /// strangers make guessing slow for themselves and keep nobody out. No number of wrong
-    /// passwords locks an account.
+    /// limit tells nothing to who has never logged in. What is too much, from one network
+    /// or from all together, is slowed down: it waits before it is judged, and is refused
+    /// only when too many wait so. A network has its own few places at a name, so none
+    /// takes all of them. Where somebody has logged in lately, what comes from other
+    /// networks does not count, so that strangers cannot keep them out from there; from
+    /// anywhere else enough strangers at once can. No number of wrong passwords locks an
+    /// account.
     ///
     /// # Errors
     /// [`Error::RateLimited`].
     pub(crate) async fn admit_login(&self, source: Source, name: &UserName) -> Result<(), Error> {
         self.admit_visit(self.limits.logins.as_ref(), source)
             .await?;
+        let Some(crowd) = self.crowd_of(source, name).await else {
+            return Ok(());
+        };
+        if self.slowdown.wait(name, source, crowd).await {
+            return Ok(());
+        }
+        self.refusals.rate_limited(source.name());
+        self.metrics.rate_limited();
+        let retry_after = self.slowdown.retry_after();
+        Err(Error::RateLimited { retry_after })
+    }
+
+    /// What a login is one too many of, if it is.
+    async fn crowd_of(&self, source: Source, name: &UserName) -> Option<Crowd> {
+        let limited = |it: &Option<Decision>| matches!(it, Some(Decision::Limited { .. }));
         let network = self.limits.network_logins.as_ref();
         let visit = self.charge(network, &(name.clone(), source), 1).await;
-        self.note_limit(visit, source)?;
-        let account = self.limits.account_logins.as_ref();
-        let decision = self.charge(account, name, 1).await;
-        if let Some(Decision::Limited { .. }) = decision
-            && !self.slowdown.wait(name).await
-        {
-            self.refusals.rate_limited(source.name());
-            self.metrics.rate_limited();
-            let retry_after = self.slowdown.retry_after();
-            return Err(Error::RateLimited { retry_after });
+        let of_network = limited(&visit).then_some(Crowd::Network);
+        if self.homes.know(name, source, self.clock.now()) {
+            return of_network;
         }
-        Ok(())
+        let account = self.limits.account_logins.as_ref();
+        let visit = self.charge(account, name, 1).await;
+        limited(&visit).then_some(Crowd::Account).or(of_network)
     }
 
     /// Counts a second factor of that source.

@@ -91,6 +91,7 @@ impl App {
         if !self.has_factor(name).await?
             && let Some(tokens) = self.open_at_once(context, name, &account).await?
         {
+            self.homes.remember(name, source, self.clock.now());
             return Ok(FirstStep::Done(tokens));
         }
         let now = self.store.now().await?;
@@ -218,7 +219,13 @@ impl App {
                 .await?;
         }
         match self.store.commit(batch).await {
-            Ok(_) => self.access_token(&session, &step.name).await,
+            Ok(_) => {
+                // With the password proven, not only a mail read.
+                if kept.first == "pwd" {
+                    self.homes.remember(&step.name, source, self.clock.now());
+                }
+                self.access_token(&session, &step.name).await
+            }
             // The factor, the sessions or the user have been ended in between.
             Err(StoreError::Refused(_)) => Err(Error::InvalidOtp),
             Err(error) => Err(error.into()),

@@ -68,12 +68,14 @@ pub struct PublicLimits {
     pub signups_per_hour: u32,
     /// Logins per network address.
     pub logins_per_minute: u32,
-    /// Logins per account and network, and per account from all networks; more of the
-    /// latter are slowed down.
+    /// Logins per account and network, and per account from all networks; more are
+    /// slowed down.
     pub account_logins_per_minute: u32,
     /// How long a login that is slowed down waits.
     pub slow_login: Duration,
-    /// Logins to one account that may wait so; more are refused.
+    /// Logins of one network to one account that may wait so; more are refused.
+    pub slow_logins_per_network: usize,
+    /// Logins to one account that may wait so because of all networks; more are refused.
     pub slow_logins_per_account: usize,
     /// The same for all accounts together.
     pub slow_logins: usize,
@@ -90,7 +92,8 @@ impl Default for PublicLimits {
             logins_per_minute: 120,
             account_logins_per_minute: 20,
             slow_login: Duration::from_millis(1500),
-            slow_logins_per_account: 4,
+            slow_logins_per_network: 2,
+            slow_logins_per_account: 16,
             slow_logins: 512,
             email_requests_per_hour: 60,
             mails_per_hour: 5,

@@ -140,6 +140,7 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
             logins_per_minute: limits.logins_per_minute,
             account_logins_per_minute: limits.account_logins_per_minute,
             slow_login: limits.slow_login,
+            slow_logins_per_network: limits.slow_logins_per_network,
             slow_logins_per_account: limits.slow_logins_per_account,
             slow_logins: limits.slow_logins,
             email_requests_per_hour: limits.email_requests_per_hour,

@@ -306,11 +306,13 @@ fn tokens(r: &mut Reader) -> Tokens {
 
 fn limits(r: &mut Reader) -> Limits {
     let slow_login = r.whole("limits.slow_login_milliseconds", 1..=10_000, "milliseconds");
+    let slow_logins_per_network = r.whole("limits.slow_logins_per_network", 1..=1_000, "logins");
     let slow_logins_per_account = r.whole("limits.slow_logins_per_account", 1..=1_000, "logins");
     let slow_logins = r.whole("limits.slow_logins", 1..=100_000, "logins");
     let mut door = |key, unit| r.whole(key, 1..=1_000_000, unit);
     Limits {
         slow_login: Duration::from_millis(slow_login),
+        slow_logins_per_network,
         slow_logins_per_account,
         slow_logins,
         signups_per_hour: door("limits.signups_per_hour", "signups"),

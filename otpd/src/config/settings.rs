@@ -260,7 +260,9 @@ pub struct Limits {
     pub account_logins_per_minute: u32,
     /// How long each login beyond that waits.
     pub slow_login: Duration,
-    /// Logins to one account that may wait so.
+    /// Logins of one network to one account that may wait so.
+    pub slow_logins_per_network: usize,
+    /// Logins to one account that may wait so because of all networks.
     pub slow_logins_per_account: usize,
     /// Logins that may wait so in all.
     pub slow_logins: usize,
