@@ -13,6 +13,16 @@ pub struct Health {
     pub version: &'static str,
     /// Each dependency: `ok`, `degraded` or `unavailable`.
     pub checks: Checks,
+    /// What is wrong, in words for anybody; absent when nothing is to be told.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub details: Option<Details>,
+}
+
+/// Sentences without names and secrets: nobody has to say who they are to read them.
+#[derive(Debug, Serialize)]
+pub struct Details {
+    /// Why mail does not go out.
+    pub mail: &'static str,
 }
 
 /// Each dependency.
@@ -46,12 +56,12 @@ impl App {
             Ok(()) => (Readiness::Ready, "ok"),
             Err(_) => (Readiness::NotReady, "unavailable"),
         };
-        let flows = match readiness {
-            Readiness::Ready => self.mail_flows().await,
-            Readiness::NotReady => self.mailroom.is_content(),
+        let trouble = match readiness {
+            Readiness::Ready => self.mail_trouble().await,
+            Readiness::NotReady => self.mailroom.trouble(),
         };
         let word = |works| if works { "ok" } else { "degraded" };
-        let mail = word(flows);
+        let mail = word(trouble.is_none());
         let shared = self.limits.shared.as_ref();
         let redis = shared.map(|shared| word(shared.is_there()));
         let status = match readiness {
@@ -66,6 +76,7 @@ impl App {
                 mail,
                 redis,
             },
+            details: trouble.map(|mail| Details { mail }),
         };
         (readiness, health)
     }

@@ -81,6 +81,8 @@ actions! {
     EmailCodeSent = "EMAIL_CODE_SENT",
     /// An emailed code was judged, or refused because of a lock.
     EmailCodeVerification = "EMAIL_CODE_VERIFICATION",
+    /// A mail could not be delivered for now, the first time; it is tried again.
+    MailDeferred = "MAIL_DEFERRED",
     /// A mail could not be delivered and is tried no more.
     MailFailed = "MAIL_FAILED",
     /// The root administrator was made, or made anew.

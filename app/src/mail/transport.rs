@@ -57,6 +57,33 @@ impl PostError {
     pub fn can_retry(&self) -> bool {
         !matches!(self, Self::Refused(_) | Self::NeedsUtf8)
     }
+
+    /// One word for the audit.
+    pub(crate) fn word(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::NeedsUtf8 => "refused",
+            Self::Deferred(_) => "deferred",
+            Self::Login(_) => "login_refused",
+            Self::Slow(_) => "timeout",
+            Self::Unusable(_) | Self::Authorities { .. } => "unusable",
+            Self::Folder { .. } => "outbox_folder",
+        }
+    }
+
+    /// A sentence for anybody who asks about the server's health: no host, no path, no
+    /// word of the mail server's own.
+    pub(crate) fn sentence(&self) -> &'static str {
+        match self {
+            Self::Refused(_) | Self::NeedsUtf8 => "The mail server refuses the mail for good.",
+            Self::Deferred(_) => "The mail server takes no mail for now.",
+            Self::Login(_) => "The mail server refuses this server's login.",
+            Self::Slow(_) => "The mail server does not answer in time.",
+            Self::Unusable(_) | Self::Authorities { .. } => {
+                "The mail server cannot be reached or used. The server's log says more."
+            }
+            Self::Folder { .. } => "The outbox folder cannot be written.",
+        }
+    }
 }
 
 /// The way out for mail.

@@ -4,12 +4,11 @@
 //! over or given up. Whoever takes it moves its next try on first: nobody else takes it
 //! meanwhile, and if the process dies then, the mail is tried again after that time.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use domain::{Action, Event, Origin, Time};
-use serde_json::json;
+use serde_json::{Value, json};
 use store::{Batch, StoreError, StoredMail};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -40,8 +39,8 @@ pub(crate) struct Mailroom {
     /// There in a server that has started.
     post: Option<Post>,
     wake: Notify,
-    /// The last try found no server that takes mail.
-    trouble: AtomicBool,
+    /// Why the last try found no server that takes mail, in a sentence for anybody.
+    trouble: Mutex<Option<&'static str>>,
 }
 
 impl Mailroom {
@@ -58,9 +57,9 @@ impl Mailroom {
         self.wake.notify_one();
     }
 
-    /// Whether the last tries tell of no trouble.
-    pub(crate) fn is_content(&self) -> bool {
-        !self.trouble.load(Ordering::Relaxed)
+    /// What the last tries tell of trouble: a sentence without names and secrets.
+    pub(crate) fn trouble(&self) -> Option<&'static str> {
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Removes what was left of mails to that address.
@@ -72,14 +71,16 @@ impl Mailroom {
     }
 
     fn note(&self, result: &Result<(), PostError>) {
-        let before = self.is_content();
         // Refused for good: the server works, and says that there is no such addressee.
         // Anybody may ask for a code to an address that is none.
-        let in_trouble = matches!(result, Err(error) if error.can_retry());
-        self.trouble.store(in_trouble, Ordering::Relaxed);
-        match (before, self.is_content(), result) {
-            (true, false, Err(error)) => tracing::warn!(%error, "mail does not go out"),
-            (false, true, _) => tracing::info!("mail goes out again"),
+        let trouble = result.as_ref().err().filter(|error| error.can_retry());
+        let trouble = trouble.map(PostError::sentence);
+        let mut kept = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = std::mem::replace(&mut *kept, trouble);
+        drop(kept);
+        match (before, trouble, result) {
+            (None, Some(_), Err(error)) => tracing::warn!(%error, "mail does not go out"),
+            (Some(_), None, _) => tracing::info!("mail goes out again"),
             (_, _, Err(error)) => tracing::debug!(%error, "a mail was not handed over"),
             _ => {}
         }
@@ -144,15 +145,16 @@ impl App {
         }
     }
 
-    /// Whether mail gets out, as far as can be told.
-    pub(crate) async fn mail_flows(&self) -> bool {
+    /// Why mail does not get out, as far as can be told: a sentence for anybody.
+    pub(crate) async fn mail_trouble(&self) -> Option<&'static str> {
         let now = self.store.now().await;
         let waiting = self.store.waiting_mails().await;
         let late = match (now, waiting) {
             (Ok(now), Ok((_, Some(oldest)))) => now.since(oldest) > LONG_WAIT_MS,
             _ => false,
         };
-        self.mailroom.is_content() && !late
+        let late = late.then_some("A mail has been waiting for more than a minute.");
+        self.mailroom.trouble().or(late)
     }
 
     async fn count_waiting(&self) {
@@ -253,22 +255,33 @@ impl App {
         self.metrics.mail.deferred.inc();
         let mut batch = Batch::new();
         batch.postpone_mail(mail.id, mail.next_try, next);
+        // Once for each mail: a server that is away for long does not fill the log.
+        if mail.tries == 1 {
+            let detail = json!({ "reason": error.word() });
+            batch.record(self.mail_event(mail, Action::MailDeferred, &detail));
+        }
         self.commit_unless_gone(batch).await.map(drop)
     }
 
-    /// Removes a mail that will not be sent, and records it. The address is not in the
-    /// record but as the name of the user, who can be erased.
-    async fn give_up(&self, mail: &StoredMail, reason: &'static str) -> Result<(), Error> {
+    /// What became of a mail. The address is not in the record but as the name of the
+    /// user, who can be erased.
+    fn mail_event(&self, mail: &StoredMail, action: Action, detail: &Value) -> Event {
         let origin = Origin {
             caller: "server".into(),
             ..Origin::default()
         };
-        let detail = json!({ "reason": reason, "tries": mail.tries });
-        let mut event = Event::new(Action::MailFailed, false, &origin).with(&detail);
+        let mut event = Event::new(action, false, &origin).with(detail);
         event.user = mail.user;
-        if let (Some(user), Some(address)) = (mail.user, self.addressee(mail)) {
-            event = event.about_user(user, address.user_name().canonical());
+        match (mail.user, self.addressee(mail)) {
+            (Some(user), Some(to)) => event.about_user(user, to.user_name().canonical()),
+            _ => event,
         }
+    }
+
+    /// Removes a mail that will not be sent, and records it.
+    async fn give_up(&self, mail: &StoredMail, reason: &'static str) -> Result<(), Error> {
+        let detail = json!({ "reason": reason, "tries": mail.tries });
+        let event = self.mail_event(mail, Action::MailFailed, &detail);
         let mut batch = Batch::new();
         // Only who holds it may: so two nodes do not both record it.
         batch.take_mail(mail.id, mail.next_try, mail.next_try.plus_millis(1));
@@ -303,7 +316,7 @@ mod tests {
             for result in results {
                 room.note(result);
             }
-            assert_eq!(room.is_content(), content, "{results:?}");
+            assert_eq!(room.trouble().is_none(), content, "{results:?}");
         }
         let refused = || Err(PostError::Refused(550));
         check(&[refused(), refused(), refused(), refused()], true);

@@ -45,6 +45,21 @@ async fn a_mail_that_cannot_be_handed_over_waits_and_nobody_is_told(engine: Engi
         health(&server).await,
         (json!("degraded"), json!("degraded"))
     );
+    let told = server.get("/health").anonymous().await.json(200);
+    assert_eq!(
+        told["details"],
+        json!({ "mail": "The mail server cannot be reached or used. The server's log says more." })
+    );
+    let path = "/api/v1/audit?action=MAIL_DEFERRED";
+    let events = server.get(path).await.json(200);
+    assert_eq!(events["data"].as_array().unwrap().len(), 1);
+    let event = &events["data"][0];
+    assert_eq!(text(event, "user_id"), "email:dave@example.com");
+    assert_eq!(event["additional_data"], json!({ "reason": "unusable" }));
+    assert_eq!(
+        (&event["caller"], &event["success"]),
+        (&json!("server"), &json!(false))
+    );
     server.request_code("eve@example.com").await.json(202);
     assert_eq!(
         metric(&server, "otpd_mails_total{result=\"deferred\"}").await,
@@ -101,6 +116,10 @@ async fn a_mail_waits_longer_and_longer_and_is_given_up_with_its_code() {
         (&event["caller"], &event["success"]),
         (&json!("server"), &json!(false))
     );
+    // However often it was tried.
+    let path = "/api/v1/audit?action=MAIL_DEFERRED";
+    let deferred = server.get(path).await.json(200);
+    assert_eq!(deferred["data"].as_array().unwrap().len(), 1);
     let counts = server.get("/api/v1/audit/checkpoints/latest").await;
     assert!(!counts.text().contains(DAVE));
 }
@@ -115,10 +134,17 @@ async fn once_the_way_is_free_the_mail_goes_out_once_and_health_is_well_again() 
     server.advance(61);
     let (status, _) = health(&server).await;
     assert_eq!(status, "degraded", "it waits for longer than a minute");
+    let told = server.get("/health").anonymous().await.json(200);
+    assert_eq!(
+        told["details"]["mail"],
+        "A mail has been waiting for more than a minute."
+    );
     let mails = server.mails().await;
     assert_eq!(mails.len(), 1);
     assert!(server.mails().await.is_empty());
     assert_eq!(health(&server).await, (json!("ok"), json!("ok")));
+    let told = server.get("/health").anonymous().await.json(200);
+    assert_eq!(told.get("details"), None);
     let code = mails[0].code.as_str();
     server.try_code(DAVE, code).await.json(200);
 }

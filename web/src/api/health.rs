@@ -77,6 +77,11 @@ impl Output for Report {
                 object(vec![database, mail, redis]),
                 "Each dependency.",
             ),
+            maybe(
+                "details",
+                object(vec![member("mail", text(), "Why mail does not go out.")]),
+                "What is wrong, in words for people; absent when nothing is to be told.",
+            ),
         ])
         .into()
     }
