@@ -70,8 +70,8 @@ pub use page::Page;
 pub use passes::{MadePass, NewPass};
 pub use passwords::Password;
 pub use people::{
-    AccountView, Erased, PeopleQuery, PersonDetail, PersonExport, PersonView, SessionView,
-    WaitingView,
+    AccountView, Erased, MailView, PeopleQuery, PersonDetail, PersonExport, PersonView,
+    SessionView, WaitingView,
 };
 pub use recovery::{RecoveryCodes, RecoveryStanding, RecoveryVerified, SpokenText};
 pub use registration::{Registered, Registration};

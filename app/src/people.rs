@@ -2,7 +2,7 @@
 
 use domain::{Action, Event, Guard, Time, UserId, UserName};
 use serde::Serialize;
-use store::{Batch, Refusal, StoreError, StoredPerson, StoredSession};
+use store::{Batch, Refusal, StoreError, StoredMail, StoredPerson, StoredSession};
 
 use crate::audit::{AuditEntry, AuditQuery};
 use crate::context::Context;
@@ -65,6 +65,8 @@ pub struct PersonExport {
     pub sessions: Vec<SessionView>,
     /// Codes, passes and logins that wait for an answer, by kind.
     pub waiting: Vec<WaitingView>,
+    /// Mails that wait to be handed over, without what is in them.
+    pub mails: Vec<MailView>,
     /// Audit records, newest first.
     pub audit: Vec<AuditEntry>,
     /// Where `GET /api/v1/audit?user_id=` goes on, when there are more records.
@@ -102,6 +104,19 @@ pub struct WaitingView {
     pub kind: String,
     /// How many.
     pub count: i64,
+}
+
+/// A mail that waits.
+#[derive(Serialize)]
+pub struct MailView {
+    /// Always `code`: no other mails are sent.
+    pub kind: &'static str,
+    /// When it was posted.
+    pub created_at: String,
+    /// When it is tried again.
+    pub next_try: String,
+    /// How often it was tried.
+    pub tries: i64,
 }
 
 /// The answer to an erasure.
@@ -169,6 +184,7 @@ impl App {
         let account = self.store.account(name).await?;
         let sessions = self.store.sessions_of(person.id).await?;
         let waiting = self.store.passes_of(person.id).await?;
+        let mails = self.store.mails_of(person.id).await?;
         let (audit, audit_next_cursor) = self.records_of(name).await?;
         let export = PersonExport {
             detail: self.detail(&person).await?,
@@ -182,6 +198,7 @@ impl App {
                 .into_iter()
                 .map(|(kind, count)| WaitingView { kind, count })
                 .collect(),
+            mails: mails.iter().map(mail).collect(),
             audit,
             audit_next_cursor,
         };
@@ -314,6 +331,15 @@ fn state(guard: &Guard, now: Time) -> &'static str {
         Standing::Open => "open",
         Standing::Locked(_) => "locked",
         Standing::Disabled => "disabled",
+    }
+}
+
+fn mail(stored: &StoredMail) -> MailView {
+    MailView {
+        kind: "code",
+        created_at: stored.created_at.to_rfc3339(),
+        next_try: stored.next_try.to_rfc3339(),
+        tries: stored.tries,
     }
 }
 

@@ -65,8 +65,20 @@ async fn an_export_holds_everything_and_is_recorded(engine: Engine) {
         .collect();
     assert_eq!(actions, ["OTP_VERIFICATION", "DEVICE_REGISTERED"]);
     assert_eq!(data["account"], json!(null));
+    assert_eq!(data["mails"], json!([]));
     let told = server.get("/api/v1/audit?action=USER_EXPORTED").await;
     assert_eq!(told.json(200)["data"][0]["user_id"], "alice");
+    server.request_code("dave@example.com").await.json(202);
+    let path = "/api/v1/users/email:dave@example.com/export";
+    let data = server.get(path).await.data(200);
+    let mails = data["mails"].as_array().unwrap();
+    assert_eq!(mails.len(), 1);
+    assert_eq!(
+        (&mails[0]["kind"], &mails[0]["tries"]),
+        (&json!("code"), &json!(0))
+    );
+    assert_eq!(mails[0]["created_at"], mails[0]["next_try"]);
+    assert_eq!(mails[0].as_object().unwrap().len(), 4);
 }
 
 async fn an_erased_person_is_gone_and_the_log_still_proves(engine: Engine) {

@@ -11,6 +11,8 @@ use crate::value::{Row, params};
 statements! {
     DUE = "SELECT id, user_id, sealed, created_at, expires_at, next_try, tries FROM outbox
            WHERE next_try <= $1 ORDER BY next_try, id LIMIT $2";
+    OF = "SELECT id, user_id, sealed, created_at, expires_at, next_try, tries FROM outbox
+          WHERE user_id = $1 ORDER BY id";
     POST = "INSERT INTO outbox (id, user_id, sealed, created_at, expires_at, next_try, tries)
             VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO NOTHING";
     TAKE = "UPDATE outbox SET next_try = $3, tries = tries + 1
@@ -59,6 +61,15 @@ impl Store {
     /// When the database cannot be read.
     pub async fn due_mails(&self, now: Time, limit: i64) -> Result<Vec<StoredMail>, StoreError> {
         let rows = self.rows(DUE, params![now, limit]).await?;
+        rows.into_iter().map(stored).collect()
+    }
+
+    /// The mails that wait and are about a user, the oldest first.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn mails_of(&self, user: UserId) -> Result<Vec<StoredMail>, StoreError> {
+        let rows = self.rows(OF, params![user.0]).await?;
         rows.into_iter().map(stored).collect()
     }
 

@@ -2,8 +2,8 @@
 
 use app::audit::AuditEntry;
 use app::{
-    AccountView, DeviceView, Erased, Page, PeopleQuery, PersonDetail, PersonExport, PersonView,
-    SessionView, WaitingView,
+    AccountView, DeviceView, Erased, MailView, Page, PeopleQuery, PersonDetail, PersonExport,
+    PersonView, SessionView, WaitingView,
 };
 
 use super::devices::USUAL_LIMIT;
@@ -139,11 +139,17 @@ impl Shape for PersonExport {
         let account = nullable(object(AccountView::members()));
         let sessions = list(object(SessionView::members()));
         let waiting = list(object(WaitingView::members()));
+        let mails = list(object(MailView::members()));
         let more = "Where `GET /api/v1/audit?user_id=` goes on, when there are more.";
         members.extend([
             member("account", account, "The account, when there is one."),
             member("sessions", sessions, "Sessions that are stored."),
             member("waiting", waiting, "What waits for an answer."),
+            member(
+                "mails",
+                mails,
+                "Mails that wait to be handed over, without what is in them.",
+            ),
             member(
                 "audit",
                 list(AuditEntry::reference()),
@@ -188,6 +194,19 @@ impl Shape for WaitingView {
         vec![
             member("kind", kinds, "What it is about."),
             member("count", integer(), "How many."),
+        ]
+    }
+}
+
+impl Shape for MailView {
+    const NAME: &'static str = "WaitingMail";
+
+    fn members() -> Vec<Member> {
+        vec![
+            member("kind", words(["code"]), "What is in it."),
+            member("created_at", time(), "When it was posted."),
+            member("next_try", time(), "When it is tried again."),
+            member("tries", integer(), "How often it was tried."),
         ]
     }
 }
