@@ -49,6 +49,15 @@ struct Known {
     kept: Kept,
 }
 
+impl Known {
+    /// Whole seconds until codes of the address are judged again, rounded up.
+    fn locked_for(&self, now: Time) -> Option<u32> {
+        let until = self.challenge.as_ref()?.locked_until?;
+        let left = until.since(now);
+        (left > 0).then(|| u32::try_from((left + 999) / 1000).unwrap_or(u32::MAX))
+    }
+}
+
 /// What is kept beside the challenge of an address.
 #[derive(Default, Serialize, Deserialize)]
 struct Kept {
@@ -72,8 +81,8 @@ impl App {
     /// mail: the first code goes on being the right one.
     ///
     /// # Errors
-    /// [`Error::EmailDomainNotAllowed`], [`Error::RateLimited`] for the source or the
-    /// address. All is the same for addresses that were never heard of.
+    /// [`Error::EmailDomainNotAllowed`], [`Error::Locked`] while no code of the address is
+    /// judged, [`Error::RateLimited`] for the source or the address. All is the same for addresses that were never heard of.
     pub async fn request_email_code(
         &self,
         context: &Context,
@@ -89,6 +98,9 @@ impl App {
         for _ in 0..TRIES {
             let known = self.known_address(&name).await?;
             let now = self.store.now().await?;
+            if let Some(retry_after) = known.locked_for(now) {
+                return Err(Error::Locked { retry_after });
+            }
             if let Some(sent) = self.sent_lately(&known, now) {
                 return Ok(sent);
             }

@@ -83,7 +83,7 @@ fn table(test_codes: bool) -> Table {
         .public("/recovery-codes", mfa::recovery_codes, "Make fresh recovery codes", &[Unauthenticated, InvalidCredentials, StepUpRequired, Busy])
         .with(Proof::AccessToken)
         .tag("Email codes", "For people: log in with a code that was sent by email.")
-        .public("/auth/request-otp", email_codes::request, "Send a code to an email address", &[EmailDomainNotAllowed, Busy])
+        .public("/auth/request-otp", email_codes::request, "Send a code to an email address", &[EmailDomainNotAllowed, Locked, Busy])
         .public("/auth/verify-otp", email_codes::verify, "Log in with a code that was sent by email", &[InvalidOtp, Locked, Busy])
         .tag("Sessions", "Access tokens: end one, ask about one, and the public keys that check them.")
         .public("/auth/logout", sessions::log_out, "End a session", &[Unauthenticated])

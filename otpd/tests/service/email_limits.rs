@@ -113,6 +113,37 @@ async fn an_address_that_only_guesses_were_made_at_gets_its_mail_at_once() {
     server.try_code(DAVE, code).await.json(200);
 }
 
+/// While no code is judged, none is sent: it could not be used.
+#[tokio::test]
+async fn a_locked_address_gets_no_mail_until_the_lock_ends() {
+    let server = Server::start(Engine::Sqlite).await;
+    let code = server.mailed_code(DAVE).await;
+    server.advance(40);
+    for email in [DAVE, "nobody@example.com"] {
+        for wrong in wrong_codes(&code).take(5) {
+            let answer = server.try_code(email, wrong).await;
+            answer.problem(401, "invalid_otp");
+        }
+    }
+    for (email, seconds) in [(DAVE, 260), ("nobody@example.com", 300)] {
+        let answer = server.request_code(email).await;
+        let problem = answer.problem(429, "locked");
+        assert_eq!(wait(&answer), seconds, "{email}: {problem}");
+        let judged = server.try_code(email, code.as_str()).await;
+        let judged = judged.problem(429, "locked");
+        assert_eq!(problem["detail"], judged["detail"]);
+    }
+    assert!(server.mails().await.is_empty());
+    server.advance(259);
+    server.request_code(DAVE).await.problem(429, "locked");
+    server.advance(1);
+    let code = server.mailed_code(DAVE).await;
+    server.try_code(DAVE, code).await.json(200);
+    server.advance(40);
+    let code = server.mailed_code("nobody@example.com").await;
+    server.try_code("nobody@example.com", code).await.json(200);
+}
+
 #[tokio::test]
 async fn a_restart_gives_a_mailbox_no_more_mails() {
     let server = Server::start(Engine::Sqlite).await;
