@@ -121,8 +121,8 @@ impl App {
     ///
     /// # Errors
     /// [`Error::Invalid`] without a password, [`Error::InvalidCredentials`],
-    /// [`Error::Unauthenticated`] for an email session that is too old, and those of a
-    /// password check.
+    /// [`Error::SessionTooOld`] for an email session, [`Error::Unauthenticated`] when the
+    /// user is another one now, and those of a password check.
     pub(crate) async fn prove_owner(
         &self,
         context: &Context,
@@ -135,7 +135,7 @@ impl App {
             let age = now.seconds() - session.auth_time.seconds();
             return match age <= EMAIL_FRESH_SECONDS {
                 true => Ok(None),
-                false => Err(Error::Unauthenticated),
+                false => Err(Error::SessionTooOld),
             };
         }
         let password = password.ok_or_else(|| Error::invalid("/password", "Is required."))?;

@@ -15,7 +15,7 @@ use store::{Answer, Batch, NewChallenge, Refusal, StoreError};
 use crate::context::Context;
 use crate::devices::TRIES;
 use crate::limits::Source;
-use crate::logins::FirstStep;
+use crate::logins::{FirstStep, Pending};
 use crate::mail::CodeMail;
 use crate::verify::locked;
 use crate::{App, Error};
@@ -157,7 +157,10 @@ impl App {
                 match begun.await {
                     // Erased in between: here nobody has given a password.
                     Err(Error::InvalidCredentials) => Err(Error::InvalidOtp),
-                    begun => Ok(FirstStep::Pending(begun?)),
+                    begun => Ok(FirstStep::Pending(Pending {
+                        username: Some(name.canonical().to_owned()),
+                        ..begun?
+                    })),
                 }
             }
             Err(StoreError::Refused(_)) => Err(Error::InvalidOtp),

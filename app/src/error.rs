@@ -80,6 +80,11 @@ pub enum Error {
     /// The session was not opened with what this needs.
     #[error("This needs a session that was opened with a code of an authenticator.")]
     StepUpRequired,
+    /// The session was opened too long ago for what this changes.
+    #[error(
+        "This needs a session that was opened by an emailed code within the last five minutes: log in again."
+    )]
+    SessionTooOld,
     /// The next signing key has not been published for long enough.
     #[error(
         "The next signing key was published less than ten minutes ago: others may not know it yet. Try again later."

@@ -34,6 +34,9 @@ pub struct Pending {
     pub mfa_token: String,
     /// Seconds that it waits.
     pub expires_in: i64,
+    /// The name that the second step takes, where the first has asked for none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
 }
 
 /// What came of a first step.
@@ -155,6 +158,7 @@ impl App {
                 message: "MFA enabled. Please submit OTP",
                 mfa_token: token.text,
                 expires_in: PENDING_SECONDS,
+                username: None,
             }),
             // The password was changed or the user erased in between.
             Err(StoreError::Refused(_)) => Err(Error::InvalidCredentials),

@@ -138,7 +138,7 @@ impl Problem {
             Error::UserExists => Self::UserExists,
             Error::MfaNotPending => Self::MfaNotPending,
             Error::MfaAlreadyDisabled => Self::MfaAlreadyDisabled,
-            Error::StepUpRequired => Self::StepUpRequired,
+            Error::StepUpRequired | Error::SessionTooOld => Self::StepUpRequired,
             Error::SigningKeyTooYoung => Self::SigningKeyTooYoung,
             Error::EmailDomainNotAllowed => Self::EmailDomainNotAllowed,
             Error::KeyNotFound => Self::KeyNotFound,

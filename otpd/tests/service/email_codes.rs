@@ -6,6 +6,7 @@ use crate::answer::text;
 use crate::assertions::{check, published};
 use crate::call::together;
 use crate::database::Engine;
+use crate::device::Device;
 use crate::harness::Server;
 use crate::mailbox::wrong_codes;
 use crate::on_both_engines;
@@ -131,6 +132,7 @@ async fn with_an_authenticator_the_login_waits(engine: Engine) {
     assert_eq!(body["mfa_required"], true);
     assert_eq!(body["message"], "MFA enabled. Please submit OTP");
     assert_eq!(body["expires_in"], 300);
+    assert_eq!(body["username"], "email:dave@example.com");
     assert_eq!(body.get("access_token"), None);
     let token = text(&body, "mfa_token");
     let cookie = answer.header("set-cookie").unwrap();
@@ -141,7 +143,7 @@ async fn with_an_authenticator_the_login_waits(engine: Engine) {
         .await
         .problem(401, "invalid_otp");
     let second = json!({
-        "username": "email:dave@example.com",
+        "username": body["username"],
         "token": device.code(&server),
         "mfa_token": token,
     });
@@ -340,4 +342,48 @@ async fn a_resend_replaces_the_code_and_keeps_the_count() {
     server.advance(300);
     let third = server.mailed_code(DAVE).await;
     server.try_code(DAVE, third).await.json(200);
+}
+
+/// Alive, but too old to change who can log in.
+#[tokio::test]
+async fn a_session_by_mail_changes_factors_for_five_minutes() {
+    let server = Server::start(Engine::Sqlite).await;
+    let code = server.mailed_code(DAVE).await;
+    let body = server.try_code(DAVE, code).await.json(200);
+    let session = text(&body, "access_token");
+    let enable = async || server.with_token("/enable-mfa", json!({}), session).await;
+    server.advance(300);
+    let made = enable().await.json(201);
+    server.advance(1);
+    let refused = enable().await;
+    let problem = refused.problem(403, "step_up_required");
+    let detail = "This needs a session that was opened by an emailed code within the last five minutes: log in again.";
+    assert_eq!(problem["detail"], detail);
+    // The same for who has a second factor.
+    let device = Device::from_uri(text(&made, "provisioning_uri"));
+    let confirm = json!({ "token": device.code(&server) });
+    let token = text(&made, "enrollment_token");
+    let confirmed = server
+        .with_token("/enable-mfa/confirm", confirm, token)
+        .await;
+    confirmed.json(200);
+    let code = server.mailed_code(DAVE).await;
+    let waits = server.try_code(DAVE, code).await.json(200);
+    server.advance(30);
+    let second = json!({
+        "username": waits["username"],
+        "token": device.code(&server),
+        "mfa_token": waits["mfa_token"],
+    });
+    let body = server.public("/login-2fa", second).await.json(200);
+    let session = text(&body, "access_token");
+    let renew = async || {
+        server
+            .with_token("/recovery-codes", json!({}), session)
+            .await
+    };
+    renew().await.json(200);
+    server.advance(301);
+    let problem = renew().await.problem(403, "step_up_required");
+    assert_eq!(problem["detail"], detail);
 }

@@ -12,7 +12,8 @@ use crate::input::{
     FACTOR, Field, Fields, Input, NEW_PASSWORD, PASSWORD, USER_NAME, flag, line_of, string,
 };
 use crate::schema::{
-    Member, Shape, constant, integer, list_of, member, nullable, object, pattern, text, words,
+    Member, Shape, constant, integer, list_of, maybe, member, nullable, object, pattern, text,
+    words,
 };
 use crate::visitor::Visitor;
 
@@ -215,6 +216,11 @@ impl Shape for app::Pending {
             member("message", text(), "A sentence for people."),
             member("mfa_token", text(), about),
             member("expires_in", integer(), "Seconds that the login waits."),
+            maybe(
+                "username",
+                text(),
+                "After an emailed code: the name that `/login-2fa` takes, `email:` and the address.",
+            ),
         ]
     }
 }
