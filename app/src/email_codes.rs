@@ -25,6 +25,8 @@ const FORGET_MS: i64 = 3_600_000;
 const DAY_MS: i64 = 86_400_000;
 /// No user has that id.
 const NOBODY: UserId = UserId(0);
+/// No mail has that id.
+const NO_MAIL: i64 = 0;
 /// 160 bits, the length of the hash (RFC 4226, section 4).
 const SECRET_BYTES: usize = 20;
 
@@ -126,7 +128,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::InvalidOtp`] and [`Error::Locked`] alike for an address with nothing
-    /// pending, [`Error::RateLimited`].
+    /// pending; always the first for one of a domain that gets no mail from here, [`Error::RateLimited`].
     pub async fn log_in_by_email(
         &self,
         context: &Context,
@@ -136,6 +138,9 @@ impl App {
     ) -> Result<FirstStep, Error> {
         self.admit_email_login(source).await?;
         let name = address.user_name();
+        if !self.settings.mail.domains.permits(address) {
+            return Err(self.reject_unheard(&name).await?);
+        }
         let answer = self.judge_emailed(context, &name, code).await?;
         match answer.verdict {
             Verdict::Proven(_) => {}
@@ -192,6 +197,16 @@ impl App {
             }
         }
         Err(Error::Busy)
+    }
+
+    /// The verdict about a code for an address that none is sent to: it reads and commits
+    /// as for any other, but nothing is kept of a guess that can never be right.
+    async fn reject_unheard(&self, name: &UserName) -> Result<Error, Error> {
+        self.known_address(name).await?;
+        let mut batch = Batch::new();
+        batch.remove_mail(NO_MAIL);
+        self.store.commit(batch).await?;
+        Ok(Error::InvalidOtp)
     }
 
     async fn known_address(&self, name: &UserName) -> Result<Known, Error> {

@@ -184,7 +184,16 @@ async fn whole_domains_are_allowed(engine: Engine) {
         let answer = server.request_code(email).await;
         let problem = answer.problem(403, "email_domain_not_allowed");
         assert!(problem.get("errors").is_none());
+        // Nor is anything kept of guesses, however many.
+        for _ in 0..6 {
+            let answer = server.try_code(email, "123456").await;
+            answer.problem(401, "invalid_otp");
+        }
+        let person = server.get(&format!("/api/v1/users/email:{email}")).await;
+        person.problem(404, "user_not_found");
     }
+    let path = "/api/v1/audit?action=EMAIL_CODE_VERIFICATION";
+    assert_eq!(server.get(path).await.json(200)["data"], json!([]));
     assert!(server.mails().await.is_empty());
 }
 
