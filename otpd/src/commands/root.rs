@@ -16,7 +16,9 @@ use crate::wiring::{self, Surroundings};
 /// A sentence for whoever gave the command.
 pub async fn reset(settings: &Settings, around: &Surroundings) -> anyhow::Result<()> {
     let opened = wiring::open_existing(settings, around).await;
-    let opened = opened.map_err(|error| error.when_held("root is made anew offline only"))?;
+    let opened = opened.map_err(|error| {
+        error.when_held("root is made anew offline only: no call to a running server does it")
+    })?;
     let app = wiring::start(settings, opened, around).await?;
     let result = make(&app).await;
     app.close().await;

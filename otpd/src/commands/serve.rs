@@ -7,6 +7,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use web::transport::{self, Bound, TlsFiles, TransportSettings, TransportStats};
 
+use crate::config::DatabaseUrl;
 use crate::config::settings::Settings;
 use crate::first_start;
 use crate::wiring::{self, Surroundings};
@@ -32,7 +33,8 @@ pub async fn run(settings: &Settings, around: &Surroundings) -> anyhow::Result<(
 }
 
 /// What is wrong with the issuer that the tokens name, where others rely on it: nobody
-/// can reach it, or it is made from an address that only this machine knows.
+/// can reach it, or it is made from an address that only this machine knows, or that
+/// other servers over the same database do not have.
 pub fn wrong_issuer(settings: &Settings) -> Option<String> {
     let server = &settings.server;
     if server.callable_public_url().is_some() {
@@ -43,6 +45,10 @@ pub fn wrong_issuer(settings: &Settings) -> Option<String> {
     let fault = match &server.public_url {
         Some(_) => "is an address that nobody can call",
         None if nowhere || settings.environment.is_production() => "is not set",
+        // Each of them would name its own address, and take no token of another.
+        None if matches!(settings.database.url, DatabaseUrl::Postgres(_)) => {
+            "is not set, though several servers can share this database"
+        }
         None => return None,
     };
     let issuer = wiring::public_url(settings);

@@ -145,6 +145,13 @@ fn root_is_made_anew_offline_and_the_old_one_ends() {
         .output()
         .unwrap();
     assert!(!output.status.success(), "not while the server runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    let told = "root is made anew offline only: no call to a running server does it";
+    assert!(
+        errors.contains(told) && errors.contains("stop it first"),
+        "{errors}"
+    );
+    assert!(!errors.contains("HTTP API"), "{errors}");
     let (folder, _) = server.stop();
 
     let output = otpd(folder.path())

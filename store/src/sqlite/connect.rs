@@ -40,8 +40,7 @@ impl LockFile {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StoreError::Unusable(format!(
-                "{} is in use by another otpd process: stop it first, or use the running \
-                 server's HTTP API",
+                "{} is in use by another otpd process: stop it first",
                 database.display()
             ))),
             Err(TryLockError::Error(error)) => Err(unusable(error)),
