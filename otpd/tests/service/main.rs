@@ -45,6 +45,7 @@ mod register;
 mod register_faults;
 mod restarts;
 mod resync;
+mod revived;
 mod revoked_factors;
 mod root_login;
 mod scopes;

@@ -83,11 +83,17 @@ impl Loaded {
         devices.find(|device| device.id.0 == id)
     }
 
-    /// Whether the person has an authenticator in force.
-    fn has_factor(&self, subject: &Subject) -> bool {
-        let user = self.owners.get(subject).and_then(|id| self.users.get(id));
-        let in_force = |judged: &Judged| judged.device.state == State::Active;
-        user.is_some_and(|user| user.devices.iter().any(in_force))
+    /// What a proof without a device stands on, as it is now.
+    fn ground(&self, subject: &Subject) -> Option<Ground> {
+        let user = self.users.get(self.owners.get(subject)?)?;
+        let in_force = |judged: &&Judged| judged.device.state == State::Active;
+        let factors = user.devices.iter().filter(in_force);
+        let unused = user.recovery.iter().filter(|code| !code.used);
+        Some(Ground {
+            user: user.id.0,
+            factors: factors.map(|judged| judged.device.id.0).collect(),
+            recovery: unused.map(|code| code.id).collect(),
+        })
     }
 
     /// The id of the device that bears the subject's name now.
@@ -129,6 +135,31 @@ struct KeptAnswer {
     /// When it was decided.
     #[serde(default)]
     at: Option<i64>,
+    /// Of a proof without a device.
+    #[serde(default)]
+    ground: Option<Ground>,
+}
+
+/// What there was when a person was believed without a code of an authenticator: whose
+/// recovery code or pass it was, and what it stood for.
+#[derive(Serialize, Deserialize)]
+struct Ground {
+    user: i64,
+    /// Devices in force.
+    factors: Vec<i64>,
+    /// Recovery codes that were left.
+    recovery: Vec<i64>,
+}
+
+impl Ground {
+    /// Whether nothing of it has been revoked until `now`. A name that was given to
+    /// somebody else is another user. Of a set of recovery codes there are only fewer
+    /// and fewer, so a code that was not there is one of another set.
+    fn holds(&self, now: &Self, method: Method) -> bool {
+        let all_in = |some: &[i64], of: &[i64]| some.iter().all(|id| of.contains(id));
+        let same_set = method != Method::Recovery || all_in(&now.recovery, &self.recovery);
+        self.user == now.user && all_in(&self.factors, &now.factors) && same_set
+    }
 }
 
 /// A row for the idempotency table.
@@ -272,6 +303,12 @@ fn keep(
         attempts_remaining: answer.attempts_remaining,
         locked_until: answer.locked_until.map(Time::millis),
         at: Some(answer.at.millis()),
+        ground: match answer.verdict {
+            Verdict::Proven(proof) if proof.device.is_none() => {
+                loaded.ground(&submission.attempt.subject)
+            }
+            _ => None,
+        },
     };
     let bytes = serde_json::to_vec(&stored).map_err(|e| StoreError::Corrupt(e.to_string()))?;
     writes.kept.push(KeptRow {
@@ -301,18 +338,18 @@ fn replay(
     let stored: KeptAnswer = serde_json::from_slice(&kept.answer)
         .map_err(|error| StoreError::Corrupt(error.to_string()))?;
     let mut verdict = stored.verdict;
-    // An acceptance is not repeated for a device or user that is gone since.
+    // An acceptance is not repeated for a device, user or factor that is gone since.
     let subject = &submission.attempt.subject;
     let active = |id| loaded.device(subject, id).map(|device| device.state);
     let in_force = match verdict {
         Verdict::Accepted { .. } => stored.device.and_then(active) == Some(State::Active),
         Verdict::Proven(proof) => match proof.device {
             Some(id) => active(id) == Some(State::Active),
-            // These stand for an authenticator; with the last one they are over.
-            None if matches!(proof.method, Method::Otc | Method::Recovery) => {
-                loaded.has_factor(subject)
-            }
-            None => loaded.owners.contains_key(subject),
+            // One kept by a release that did not say what it stood on proves nothing.
+            None => stored.ground.is_some_and(|then| {
+                let now = loaded.ground(subject);
+                now.is_some_and(|now| then.holds(&now, proof.method))
+            }),
         },
         _ => true,
     };
