@@ -26,6 +26,8 @@ struct Proven<'a> {
     pub subject: &'a str,
     /// How the user proved who they are.
     pub method: Method,
+    /// How much that is worth.
+    pub acr: &'static str,
     /// When.
     pub at: Time,
     /// Identifies the request, when its answer may be given again: then the assertion is
@@ -50,6 +52,7 @@ impl App {
         let proven = Proven {
             subject,
             method,
+            acr: acr(method, &answer.verdict),
             at: answer.decided_at,
             request: self.ticket(context, ask).map(|ticket| ticket.id),
         };
@@ -93,7 +96,7 @@ impl App {
             "jti": hex(&jti[..16]),
             "auth_time": at,
             "amr": [proven.method.as_str()],
-            "acr": acr(proven.method),
+            "acr": proven.acr,
         });
         if let Some(nonce) = &wanted.nonce {
             claims["nonce"] = nonce.as_str().into();
@@ -109,10 +112,14 @@ impl App {
     }
 }
 
-/// How much the proof is worth: an emailed code is no second factor.
-fn acr(method: Method) -> &'static str {
+/// How much the proof is worth: an emailed code is no second factor, nor is a pass of
+/// somebody who has no other one.
+fn acr(method: Method, verdict: &Verdict) -> &'static str {
     match method {
         Method::Email => "urn:otpd:acr:email",
+        Method::Pass if matches!(verdict, Verdict::Proven(proof) if proof.alone) => {
+            "urn:otpd:acr:pass"
+        }
         Method::Otp | Method::Otc | Method::Recovery | Method::Pass => "urn:otpd:acr:2fa",
     }
 }

@@ -219,6 +219,10 @@ pub struct Proof {
     pub delay_ms: Option<i64>,
     /// As in [`Verdict::Accepted`].
     pub skew: i64,
+    /// The person has no authenticator in force: there is no factor that it stood for,
+    /// so it is no second one.
+    #[serde(default)]
+    pub alone: bool,
 }
 
 impl Proof {
@@ -230,6 +234,7 @@ impl Proof {
             uses_left: None,
             delay_ms: None,
             skew: 0,
+            alone: false,
         }
     }
 }

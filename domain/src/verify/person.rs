@@ -194,10 +194,12 @@ impl<S: Secrets> Bench<'_, S> {
             let same = pass.hash.is_some_and(|known| bool::from(known.ct_eq(hash)));
             pass.kind == ChallengeKind::Pass && same && pass.is_live(now)
         };
+        let alone = self.require_factor().is_err();
         let pass = self.user.challenges.iter_mut().find(right)?;
         pass.challenge.uses_left -= 1;
         pass.changed = true;
         let mut proof = Proof::by(Method::Pass);
+        proof.alone = alone;
         proof.uses_left = Some(pass.challenge.uses_left);
         proof.left = Some(self.recovery_codes_left());
         Some(proof)

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, text};
+use crate::assertions::{check, published};
 use crate::call::together;
 use crate::database::Engine;
 use crate::harness::Server;
@@ -15,6 +16,8 @@ on_both_engines! {
     whom_nobody_knows_is_not_found,
     what_it_says_is_checked,
     a_repeated_request_gets_the_same_pass,
+    a_pass_is_not_repeated_after_a_factor_has_gone,
+    a_pass_of_somebody_without_a_factor_is_no_second_one,
     who_made_it_and_why_is_recorded,
 }
 
@@ -167,4 +170,54 @@ async fn a_pass_ends_at_its_time() {
     assert_eq!(verify(&server, &pass).await.json(200)["status"], "verified");
     server.advance(1);
     assert_eq!(verify(&server, &pass).await.json(200)["status"], "rejected");
+}
+
+/// The answer with its assertion to a request that is always the same one.
+async fn repeated(server: &Server, pass: &Value) -> Value {
+    let body = json!({
+        "user_id": "alice", "code": text(pass, "pass"), "assertion": { "audience": "shop" },
+    });
+    let call = server.post("/api/v1/recovery/verify", body);
+    call.once("k").await.json(200)
+}
+
+async fn a_pass_is_not_repeated_after_a_factor_has_gone(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.device("phone", "alice").await;
+    server.device("tablet", "alice").await;
+    let pass = make(&server, json!({ "reason": "lost the phone" })).await;
+    let first = repeated(&server, &pass).await;
+    let again = repeated(&server, &pass).await;
+    assert_eq!(
+        (&first["status"], &again["replayed"]),
+        (&json!("verified"), &json!(true))
+    );
+    // One that has come since changes nothing.
+    server.device("watch", "alice").await;
+    assert_eq!(repeated(&server, &pass).await["status"], "verified");
+    server.deactivate("phone").await.data(200);
+    let after = repeated(&server, &pass).await;
+    assert_eq!(after, json!({ "status": "rejected", "replayed": true }));
+}
+
+async fn a_pass_of_somebody_without_a_factor_is_no_second_one(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.device("phone", "alice").await;
+    server.deactivate("phone").await.data(200);
+    let pass = make(&server, json!({ "reason": "lost the phone" })).await;
+    for _ in 0..2 {
+        let answer = repeated(&server, &pass).await;
+        let (_, claims) = check(text(&answer, "assertion"), &published(&server).await);
+        assert_eq!(claims["amr"], json!(["pass"]));
+        assert_eq!(claims["acr"], "urn:otpd:acr:pass");
+    }
+    server.device("tablet", "alice").await;
+    let pass = make(&server, json!({ "reason": "lost it again" })).await;
+    let body = json!({
+        "user_id": "alice", "code": text(&pass, "pass"), "assertion": { "audience": "shop" },
+    });
+    let answer = server.post("/api/v1/recovery/verify", body).await.json(200);
+    let (_, claims) = check(text(&answer, "assertion"), &published(&server).await);
+    assert_eq!(claims["amr"], json!(["pass"]));
+    assert_eq!(claims["acr"], "urn:otpd:acr:2fa");
 }
