@@ -217,3 +217,5 @@ CREATE TABLE nodes (
     id TEXT PRIMARY KEY,
     seen_at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
+ALTER TABLE idempotency ADD COLUMN user_id INTEGER;
+CREATE INDEX idempotency_by_user ON idempotency (user_id) WHERE user_id IS NOT NULL;

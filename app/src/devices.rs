@@ -160,8 +160,12 @@ impl App {
                     let answer = deactivated(name, at);
                     // Kept too: the name may be registered again before a repetition
                     // comes, and that must not end the new device.
-                    let kept = turn.commit(Batch::new(), now, &answer, Kept::Plain).await?;
-                    return kept.map(|()| answer).map_err(|_| Error::Busy);
+                    let mut batch = Batch::new();
+                    batch.lock(found.device.user);
+                    if turn.commit(batch, now, &answer, Kept::Plain).await?.is_ok() {
+                        return Ok(answer);
+                    }
+                    continue;
                 }
                 let mut batch = Batch::new();
                 batch.deactivate_device(found.device.id, found.device.user, now);

@@ -27,6 +27,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 3,
         text: include_str!("../migrations/0003_nodes.sql"),
     },
+    Migration {
+        version: 4,
+        text: include_str!("../migrations/0004_kept_answers.sql"),
+    },
 ];
 
 pub(crate) const CREATE_TABLE: &str =

@@ -12,6 +12,7 @@ on_both_engines! {
     an_export_holds_everything_and_is_recorded,
     an_erased_person_is_gone_and_the_log_still_proves,
     a_name_used_again_is_another_person,
+    no_kept_answer_outlives_an_erased_person,
     nobody_is_not_found,
 }
 
@@ -173,4 +174,33 @@ async fn mails_to_an_erased_address_go_from_the_outbox() {
         left.iter()
             .all(|mail| ["eve@example.com", "ave@example.com"].contains(&&*mail.to))
     );
+}
+
+/// Kept answers hold keys, codes and passes of the person: they go in the same commit.
+async fn no_kept_answer_outlives_an_erased_person(engine: Engine) {
+    let server = Server::start(engine).await;
+    let enable = || {
+        let body = json!({ "user_id": "alice" });
+        server.post("/otp/enable", body).once("k")
+    };
+    let first = enable().await.json(201);
+    assert_eq!(enable().await.json(201), first);
+    let generate = || server.call("POST", "/generate?username=alice").once("k");
+    let issued = generate().await.json(200);
+    assert_eq!(generate().await.json(200), issued);
+    let id = first["id"].as_str().unwrap();
+    let path = format!("/api/v1/devices/{id}/deactivate");
+    // The second answer is kept without a change.
+    for key in ["k", "l"] {
+        server.call("POST", &path).once(key).await.data(200);
+    }
+    server.delete("/api/v1/users/alice").await.data(200);
+    generate().await.problem(404, "two_factor_not_enabled");
+    for key in ["k", "l"] {
+        let gone = server.call("POST", &path).once(key).await;
+        gone.problem(404, "device_not_found");
+    }
+    let other = enable().await.json(201);
+    assert_ne!(other["secret"], first["secret"]);
+    assert_ne!(other["id"], first["id"]);
 }

@@ -14,6 +14,13 @@ statements! {
             ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint,
               answer = excluded.answer, expires_at = excluded.expires_at
             WHERE idempotency.expires_at <= $5";
+    /// The same of an answer about a user.
+    KEEP_ABOUT = "INSERT INTO idempotency (id, fingerprint, answer, expires_at, user_id)
+            VALUES ($1, $2, $3, $4, $6)
+            ON CONFLICT (id) DO UPDATE SET fingerprint = excluded.fingerprint,
+              answer = excluded.answer, expires_at = excluded.expires_at,
+              user_id = excluded.user_id
+            WHERE idempotency.expires_at <= $5";
     SWEEP = "DELETE FROM idempotency WHERE id IN
              (SELECT id FROM idempotency WHERE expires_at <= $1 LIMIT $2) RETURNING CAST(1 AS BIGINT)";
 }
@@ -57,7 +64,8 @@ impl Store {
 }
 
 impl Batch {
-    /// Keeps an answer; refused when one is kept already.
+    /// Keeps an answer; refused when one is kept already. It is about the user whom the
+    /// batch's event or else its lock names, if any, and goes when that user is erased.
     pub fn keep_answer(
         &mut self,
         id: [u8; 32],
@@ -66,7 +74,9 @@ impl Batch {
         now: Time,
         expires_at: Time,
     ) {
-        let params = params![id, fingerprint, answer, expires_at, now];
-        self.step(KEEP, params, Expect::One(Refusal::IdempotencyTaken));
+        let about = self.events.iter().find_map(|event| event.user);
+        let about = about.map(|user| user.0).or(self.guards.first().copied());
+        let params = params![id, fingerprint, answer, expires_at, now, about];
+        self.step(KEEP_ABOUT, params, Expect::One(Refusal::IdempotencyTaken));
     }
 }

@@ -60,12 +60,13 @@ statements! {
     ERASE_ACCOUNT = "DELETE FROM accounts WHERE user_id = $1";
     ERASE_SESSIONS = "DELETE FROM sessions WHERE user_id = $1";
     ERASE_MAILS = "DELETE FROM outbox WHERE user_id = $1";
+    ERASE_ANSWERS = "DELETE FROM idempotency WHERE user_id = $1";
     ERASE_GUARD = "DELETE FROM guards WHERE id = $1";
     ERASE_USER = "DELETE FROM users WHERE id = $1";
 }
 
 /// What is deleted with a user before the guard and the user.
-const ERASED: [&str; 7] = [
+const ERASED: [&str; 8] = [
     ERASE_HOT,
     ERASE_DEVICES,
     ERASE_CHALLENGES,
@@ -73,6 +74,7 @@ const ERASED: [&str; 7] = [
     ERASE_ACCOUNT,
     ERASE_SESSIONS,
     ERASE_MAILS,
+    ERASE_ANSWERS,
 ];
 
 /// A user with the numbers that a list shows.
