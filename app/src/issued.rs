@@ -57,12 +57,13 @@ impl App {
             }
             let now = self.store.now().await?;
             let mut batch = Batch::new();
+            batch.require_factor(id);
             let answer = self.replace_issued(&mut batch, id, now).await?;
             let event = Event::new(Action::CodeIssued, true, &context.origin());
             batch.record(event.about_user(id, user.canonical()));
             match turn.commit(batch, now, &answer, Kept::Secret).await? {
                 Ok(()) => Ok(answer),
-                // The user has been erased in between.
+                // The last factor or the user has gone in between.
                 Err(_) => Err(Error::TwoFactorNotEnabled),
             }
         })

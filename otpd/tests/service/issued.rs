@@ -17,6 +17,9 @@ on_both_engines! {
     issuing_is_repeated_with_the_same_code,
     only_success_and_not_found_are_kept_of_a_verification,
     an_acceptance_is_not_repeated_once_the_device_is_gone,
+    a_waiting_code_is_void_with_the_last_factor,
+    a_waiting_code_outlives_a_factor_beside_another,
+    no_code_is_issued_while_the_last_factor_goes,
     the_user_is_named_in_the_query_and_nowhere_else,
     both_are_recorded_without_the_code,
 }
@@ -267,4 +270,55 @@ async fn the_database_holds_no_issued_code() {
     assert!(holds("phone"), "the right files are searched");
     let quoted = format!("\"{}\"", text(&answer, "otp_code"));
     assert!(!holds(&quoted));
+}
+
+async fn a_waiting_code_is_void_with_the_last_factor(engine: Engine) {
+    let server = Server::start(engine).await;
+    let enable = async || {
+        let body = json!({ "user_id": "alice" });
+        let made = server.post("/otp/enable", body).await.json(201);
+        text(&made, "id").to_owned()
+    };
+    for end in ["/otp/deactivate", "deactivate", "delete"] {
+        let id = enable().await;
+        let code = issued(&server, "alice").await;
+        let gone = match end {
+            "delete" => server.delete(&format!("/api/v1/devices/{id}")).await,
+            "deactivate" => server.deactivate(&id).await,
+            _ => server.post(end, json!({ "user_id": "alice" })).await,
+        };
+        assert_eq!(gone.status, 200, "{end}");
+        let next = enable().await;
+        let late = verify(&server, "alice", &code).await;
+        late.problem(401, "invalid_otp");
+        server.deactivate(&next).await.data(200);
+    }
+}
+
+async fn a_waiting_code_outlives_a_factor_beside_another(engine: Engine) {
+    let server = Server::start(engine).await;
+    server.device("phone", "alice").await;
+    server.device("tablet", "alice").await;
+    let code = issued(&server, "alice").await;
+    server.deactivate("phone").await.data(200);
+    verify(&server, "alice", &code).await.json(200);
+}
+
+/// Whichever comes first, no code waits for the next factor afterwards.
+async fn no_code_is_issued_while_the_last_factor_goes(engine: Engine) {
+    let server = Server::start(engine).await;
+    for round in 0..8 {
+        server.device(&format!("phone-{round}"), "alice").await;
+        let end = format!("/api/v1/devices/phone-{round}/deactivate");
+        let calls = [generate(&server, "alice"), server.call("POST", &end)];
+        let answers = together(calls).await;
+        assert_eq!(answers[1].status, 200);
+        server.device(&format!("next-{round}"), "alice").await;
+        if answers[0].status == 200 {
+            let code = answers[0].json(200)["otp_code"].clone();
+            let late = verify(&server, "alice", code.as_str().unwrap()).await;
+            late.problem(401, "invalid_otp");
+        }
+        server.deactivate(&format!("next-{round}")).await.data(200);
+    }
 }

@@ -54,6 +54,10 @@ statements! {
     DELETE_IF_DEAD = "DELETE FROM devices WHERE id = $1
                       AND (deactivated_at IS NOT NULL OR pending_until IS NOT NULL)";
     DELETE_HOT = "DELETE FROM device_hot WHERE id = $1";
+    /// Issued codes stand for a factor: with the last one in force they are void.
+    VOID_ISSUED = "DELETE FROM challenges WHERE user_id = $1 AND kind = 'issued' AND NOT EXISTS
+                     (SELECT 1 FROM devices d WHERE d.user_id = $1
+                      AND d.deactivated_at IS NULL AND d.pending_until IS NULL)";
     EXPIRED_PENDING = "SELECT id, user_id FROM devices
                        WHERE deactivated_at IS NULL AND pending_until <= $1 LIMIT $2";
     SEALED_UNDER_OTHERS = "SELECT id, user_id, key_version, sealed FROM devices
@@ -356,6 +360,7 @@ impl Batch {
         self.lock(user);
         let refusal = Refusal::DeviceChanged;
         self.step(DEACTIVATE, params![id.0, at], Expect::One(refusal));
+        self.void_issued(user);
     }
 
     /// Removes a device and its key.
@@ -363,6 +368,13 @@ impl Batch {
         self.lock(user);
         self.step(DELETE_HOT, params![id.0], Expect::Any);
         self.step(DELETE, params![id.0], Expect::One(Refusal::DeviceChanged));
+        self.void_issued(user);
+    }
+
+    /// For whatever takes a device out of force: codes that wait do not come back to life
+    /// with the next one.
+    fn void_issued(&mut self, user: UserId) {
+        self.step(VOID_ISSUED, params![user.0], Expect::Any);
     }
 
     /// Removes a device that is deactivated or pending; refused when it is in force.

@@ -22,6 +22,9 @@ statements! {
     HAS_ROOM = "UPDATE guards SET days = days WHERE id = $1 AND
                   (SELECT COUNT(1) FROM devices WHERE user_id = $1 AND deactivated_at IS NULL)
                   < CAST($2 AS BIGINT)";
+    HAS_FACTOR = "UPDATE guards SET days = days WHERE id = $1 AND EXISTS
+                    (SELECT 1 FROM devices WHERE user_id = $1
+                     AND deactivated_at IS NULL AND pending_until IS NULL)";
     HAS_NONE_OF_DOOR = "UPDATE guards SET days = days WHERE id = $1 AND NOT EXISTS
                           (SELECT 1 FROM devices WHERE user_id = $1 AND door = $2
                            AND deactivated_at IS NULL AND pending_until IS NULL)";
@@ -101,6 +104,13 @@ impl Batch {
     pub fn require_room(&mut self, user: UserId, most: i64) {
         let refusal = Refusal::TooManyDevices;
         self.step(HAS_ROOM, params![user.0, most], Expect::One(refusal));
+    }
+
+    /// Goes on only when the user has a device in force, under the guard's lock.
+    pub fn require_factor(&mut self, user: UserId) {
+        self.lock(user);
+        let refusal = Refusal::DeviceChanged;
+        self.step(HAS_FACTOR, params![user.0], Expect::One(refusal));
     }
 
     /// Goes on only when the user has no device in force that was made at that door.
