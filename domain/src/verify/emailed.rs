@@ -75,6 +75,12 @@ fn decide(
         proof.delay_ms = Some(now.since(challenge.created_at));
         return (Verdict::Proven(proof), None);
     }
+    // People press the button twice: repeating the code that was accepted costs one failure
+    // at most. It tells nothing, the code is spent.
+    let is_repeated = challenge.uses_left == 0 && challenge.is_code(code, secrets);
+    if is_repeated && challenge.failures > 0 {
+        return (Verdict::Rejected, Some("already used"));
+    }
     challenge.failures = challenge.failures.saturating_add(1);
     challenge.day_failures = challenge.day_failures.saturating_add(1);
     if challenge.day_failures >= TRIES_A_DAY {

@@ -112,3 +112,30 @@ fn every_evaluation_leaves_a_record_of_the_address() {
     let outcome = case.ask_person(Ask::Emailed(code(123_456)));
     assert!(outcome.event.expect("an event").success);
 }
+
+#[test]
+fn repeating_the_accepted_code_costs_one_failure_at_most() {
+    let mut case = sent();
+    assert!(is_accepted(&answer(&mut case, 123_456)));
+    for _ in 0..60 {
+        assert_eq!(answer(&mut case, 123_456), Verdict::Rejected);
+    }
+    let challenge = &case.user.challenges[0].challenge;
+    assert_eq!((challenge.failures, challenge.day_failures), (1, 1));
+    assert_eq!(challenge.locked_until, None);
+    // Others count on.
+    for _ in 0..4 {
+        assert_eq!(answer(&mut case, 1), Verdict::Rejected);
+    }
+    assert_eq!(answer(&mut case, 1), Verdict::Locked);
+}
+
+#[test]
+fn a_code_that_was_never_accepted_costs_a_failure_each_time() {
+    let mut case = sent();
+    case.pass(300);
+    for _ in 0..5 {
+        assert_eq!(answer(&mut case, 123_456), Verdict::Rejected);
+    }
+    assert_eq!(answer(&mut case, 123_456), Verdict::Locked);
+}
