@@ -1,7 +1,7 @@
 //! Enrolments of accounts: a second factor is made, shown to its owner, and confirmed by its first right code.
 
 use data_encoding::BASE32_NOPAD;
-use domain::verify::{Ask, Subject, Typed, Verdict};
+use domain::verify::{Ask, Begun, Subject, Typed, Verdict};
 use domain::{
     Action, Challenge, ChallengeKind, DeviceId, DeviceName, Event, Kind, State, Time, UserId,
     UserName,
@@ -230,7 +230,8 @@ impl App {
     /// # Errors
     /// [`Error::Unauthenticated`] without a token that lives, [`Error::InvalidOtp`],
     /// [`Error::Locked`], [`Error::StepUpRequired`] when another factor came in force
-    /// meanwhile, [`Error::MfaNotPending`] for a factor that is in force since signup.
+    /// meanwhile, [`Error::MfaNotPending`] for a factor that is in force already, since
+    /// signup or by a request like this one.
     pub async fn confirm_mfa(
         &self,
         context: &Context,
@@ -239,8 +240,13 @@ impl App {
         code: Typed,
     ) -> Result<MfaEnabled, Error> {
         let now = self.store.now().await?;
-        let is_live = |it: &Challenge| it.is_live(now);
-        let (enrolment, kept) = self.enrolment(source, bearer, is_live).await?;
+        // A token that is spent confirms nothing, but whoever sent the same request twice
+        // is told that it is done.
+        let counts = |it: &Challenge| it.expires_at > now;
+        let (enrolment, kept) = self.enrolment(source, bearer, counts).await?;
+        if !enrolment.challenge.is_live(now) {
+            return Err(Error::MfaNotPending);
+        }
         let user = enrolment.challenge.user;
         let device = self.device_of(user, DeviceId(kept.device)).await?;
         let device = device.ok_or(Error::Unauthenticated)?.device;
@@ -249,19 +255,25 @@ impl App {
         }
         let owner = UserName::parse(&device.owner);
         let owner = owner.map_err(|_| Error::broken("the owner of a device"))?;
-        if !kept.stepped_up && self.has_factor(&owner).await? {
-            return Err(Error::StepUpRequired);
-        }
         // What ends the session from here on takes the pending device away with it.
         if let Some(id) = &kept.session
             && !self.session_lives(id, now).await?
         {
             return Err(Error::Unauthenticated);
         }
-        let subject = Subject::Device(device.name.clone());
-        let answer = self.submit(context, subject, Ask::Confirm(code)).await?;
+        let ask = Ask::Enrol {
+            device: device.id,
+            code,
+            begun: match kept.stepped_up {
+                true => Begun::SteppedUp,
+                false => Begun::FirstFactor,
+            },
+        };
+        let answer = self.submit(context, Subject::User(owner), ask).await?;
         match answer.verdict {
             Verdict::Accepted { .. } => {}
+            Verdict::StepUpNeeded => return Err(Error::StepUpRequired),
+            Verdict::NotPending => return Err(Error::MfaNotPending),
             Verdict::Rejected => return Err(Error::InvalidOtp),
             Verdict::Locked => return Err(locked(&answer)),
             Verdict::WrongLength { expected } => {
@@ -269,7 +281,7 @@ impl App {
                 return Err(Error::invalid("/token", detail));
             }
             Verdict::KeyUnavailable => return Err(key_unavailable()),
-            // Confirmed or removed in between: the token is spent.
+            // Removed in between, with the right to confirm it.
             _ => return Err(Error::Unauthenticated),
         }
         let session = kept.session.as_deref();

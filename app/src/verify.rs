@@ -277,9 +277,11 @@ fn word(verdict: &Verdict, pointer: &str) -> Result<Option<&'static str>, Error>
             format!("The codes of this device have {expected} digits."),
         )),
         Verdict::KeyUnavailable => Err(key_unavailable()),
-        Verdict::Proven(_) | Verdict::Spent | Verdict::NoFactor | Verdict::NoLogin => {
-            Err(Error::broken("a person's verdict about a device"))
-        }
+        Verdict::Proven(_)
+        | Verdict::Spent
+        | Verdict::NoFactor
+        | Verdict::NoLogin
+        | Verdict::StepUpNeeded => Err(Error::broken("a person's verdict about a device")),
     }
 }
 

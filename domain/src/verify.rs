@@ -130,6 +130,24 @@ pub enum Ask {
     },
     /// Is this the code that was sent to their email address?
     Emailed(Code),
+    /// Is this the first code of a pending device that they enrolled themselves?
+    Enrol {
+        /// Which device.
+        device: DeviceId,
+        /// Its code.
+        code: Typed,
+        /// What they had proved when they began.
+        begun: Begun,
+    },
+}
+
+/// What somebody had proved who began an enrolment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// A second factor: another one may come beside it.
+    SteppedUp,
+    /// No more than a first factor: that adds none beside one in force.
+    FirstFactor,
 }
 
 /// A text that people read out or write down, as its keyed hash.
@@ -186,6 +204,9 @@ pub enum Verdict {
     NoLogin,
     /// The device is in force already, or no more; there is nothing to confirm.
     NotPending,
+    /// Another device is in force, and whoever began the enrolment had not proved one.
+    /// Nothing was judged or counted.
+    StepUpNeeded,
     /// No such device or user.
     Unknown,
     /// The code has another length than the device's. Nothing was judged or counted.
@@ -303,16 +324,27 @@ pub fn attempt(
         (Subject::User(_), Ask::Emailed(code)) => {
             emailed::judge(user, &code, attempt, now, secrets)
         }
+        (
+            Subject::User(_),
+            Ask::Enrol {
+                device,
+                code,
+                begun,
+            },
+        ) => {
+            let asked = (device, code, begun);
+            device::enrol(user, asked, attempt, now, policies, secrets)
+        }
         (Subject::User(_), ask) => person::judge(user, ask, attempt, now, policies, secrets),
     }
 }
 
-/// The device of that name. A pending device whose time is over is gone, even if no job
+/// The device that is meant. A pending device whose time is over is gone, even if no job
 /// has removed it yet.
-fn find(user: &User, name: &DeviceName, now: Time) -> Option<usize> {
+fn find(user: &User, now: Time, is_meant: impl Fn(&Device) -> bool) -> Option<usize> {
     user.devices.iter().position(|judged| {
         let gone = matches!(judged.device.state, State::Pending(until) if until <= now);
-        judged.device.name == *name && !gone
+        is_meant(&judged.device) && !gone
     })
 }
 

@@ -5,11 +5,12 @@ use serde_json::json;
 
 use super::judged::Found;
 use super::{
-    Ask, Attempt, Finding, Judged, Outcome, Secrets, Typed, User, Verdict, find, lock_end,
+    Ask, Attempt, Begun, Finding, Judged, Outcome, Secrets, Typed, User, Verdict, find, lock_end,
 };
 use crate::device::{Kind, State};
 use crate::event::{Action, Event};
 use crate::guard::{Guard, Standing};
+use crate::ids::DeviceId;
 use crate::names::DeviceName;
 use crate::policy::{Policies, Policy};
 use crate::time::Time;
@@ -25,9 +26,43 @@ pub(super) fn judge(
     policies: &Policies,
     secrets: &impl Secrets,
 ) -> Outcome {
-    let Some(index) = find(user, name, now) else {
+    match find(user, now, |device| device.name == *name) {
+        Some(index) => judge_at(user, index, ask, attempt, now, policies, secrets),
+        None => Outcome::without_event(Verdict::Unknown, 0),
+    }
+}
+
+/// Judges the first code of a device that its owner enrolled. All of the owner's devices
+/// are there, under the guard's lock: none comes in force beside it unseen.
+pub(super) fn enrol(
+    user: &mut User,
+    (id, code, begun): (DeviceId, Typed, Begun),
+    attempt: &Attempt,
+    now: Time,
+    policies: &Policies,
+    secrets: &impl Secrets,
+) -> Outcome {
+    let Some(index) = find(user, now, |device| device.id == id) else {
         return Outcome::without_event(Verdict::Unknown, 0);
     };
+    let pending = matches!(user.devices[index].device.state, State::Pending(_));
+    let in_force = |judged: &Judged| judged.device.state == State::Active;
+    if pending && begun == Begun::FirstFactor && user.devices.iter().any(in_force) {
+        return Outcome::without_event(Verdict::StepUpNeeded, 0);
+    }
+    let ask = Ask::Confirm(code);
+    judge_at(user, index, &ask, attempt, now, policies, secrets)
+}
+
+fn judge_at(
+    user: &mut User,
+    index: usize,
+    ask: &Ask,
+    attempt: &Attempt,
+    now: Time,
+    policies: &Policies,
+    secrets: &impl Secrets,
+) -> Outcome {
     let policy = policies.of(user.devices[index].device.policy.as_deref());
     let mut bench = Bench {
         guard: &mut user.guard,
@@ -226,7 +261,7 @@ impl Bench<'_> {
     fn record(&self, ruling: Ruling, attempt: &Attempt) -> Outcome {
         let device = &self.judged.device;
         let (action, success) = match (&attempt.ask, &ruling.verdict) {
-            (Ask::Confirm(_), verdict) => (
+            (Ask::Confirm(_) | Ask::Enrol { .. }, verdict) => (
                 Action::DeviceConfirmed,
                 matches!(verdict, Verdict::Accepted { .. }),
             ),

@@ -138,3 +138,53 @@ fn a_device_that_nobody_registered_is_unknown() {
     }
     assert_eq!((case.opened(), case.failures()), (0, 0));
 }
+
+#[test]
+fn a_first_factor_alone_enrols_nothing_beside_a_device_in_force() {
+    fn check(begun: Begun, other: State, expected: &Verdict) {
+        let mut beside = totp(2);
+        beside.state = other;
+        let mut case = Case::new([pending(1), beside]);
+        for offset in [7, 0] {
+            let code = Typed::Text(case.code(0, case.step() + offset));
+            let device = DeviceId(1);
+            let outcome = case.ask_person(Ask::Enrol {
+                device,
+                code,
+                begun,
+            });
+            let is_refused = outcome.verdict == Verdict::StepUpNeeded;
+            assert_eq!(outcome.event.is_none(), is_refused);
+            if offset == 0 {
+                assert_eq!(outcome.verdict, *expected, "{begun:?} {other:?}");
+            }
+        }
+        let refused = *expected == Verdict::StepUpNeeded;
+        assert_eq!(case.failures(), u32::from(!refused));
+        assert_eq!(case.device(0).state == State::Active, !refused);
+    }
+    let accepted = Verdict::Accepted { skew: 0 };
+    check(Begun::FirstFactor, State::Active, &Verdict::StepUpNeeded);
+    check(Begun::SteppedUp, State::Active, &accepted);
+    check(Begun::FirstFactor, State::Pending(UNTIL), &accepted);
+    check(Begun::FirstFactor, State::Deactivated(START), &accepted);
+}
+
+#[test]
+fn an_enrolment_that_is_done_is_not_refused_for_its_own_device() {
+    let mut case = Case::new([pending(1)]);
+    let mut enrol = |offset: i64| {
+        let code = Typed::Text(case.code(0, case.step() + offset));
+        case.ask_person(Ask::Enrol {
+            device: DeviceId(1),
+            code,
+            begun: Begun::FirstFactor,
+        })
+    };
+    let first = enrol(0);
+    assert!(accepted(&first.verdict));
+    let event = first.event.expect("an acceptance is recorded");
+    assert_eq!(event.action, Action::DeviceConfirmed);
+    assert_eq!(enrol(0).verdict, Verdict::NotPending);
+    assert_eq!(enrol(1).verdict, Verdict::NotPending);
+}

@@ -69,7 +69,7 @@ async fn an_enrolment_is_in_force_from_its_first_right_code(engine: Engine) {
     assert!(!server.is_active(&other).await, "all others end");
     confirm(&server, &token, &code)
         .await
-        .problem(401, "unauthenticated");
+        .problem(409, "mfa_not_pending");
 
     let waiting = server.waiting("alice").await;
     let spent = server.second_step("alice", &code, &waiting).await;

@@ -168,7 +168,7 @@ async fn a_pending_enrolment_is_shown_until_it_is_confirmed(engine: Engine) {
     server
         .with_token("/enable-mfa/confirm", code, token)
         .await
-        .problem(401, "unauthenticated");
+        .problem(409, "mfa_not_pending");
     let over = by_password(&server, "alice", PASSWORD).await;
     over.problem(409, "mfa_not_pending");
 }

@@ -24,6 +24,7 @@ mod device;
 mod documents;
 mod email_codes;
 mod email_limits;
+mod enrolment_races;
 mod explain;
 mod harness;
 mod idempotency;

@@ -55,7 +55,11 @@ impl Tally {
     pub(crate) fn count_verdict(&mut self, ask: &Ask, verdict: &Verdict) {
         if matches!(
             ask,
-            Ask::Confirm(_) | Ask::Resynchronise(..) | Ask::Explain(_) | Ask::Emailed(_)
+            Ask::Confirm(_)
+                | Ask::Enrol { .. }
+                | Ask::Resynchronise(..)
+                | Ask::Explain(_)
+                | Ask::Emailed(_)
         ) {
             return;
         }
