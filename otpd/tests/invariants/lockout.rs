@@ -53,8 +53,18 @@ fn compare(what: &str, admin: &mut Client, path: &str, right: &Value, wrong: &Va
             }
             before = Some(answer);
         }
+        // A slow machine has done fewer of them when the lock ends, which is no lock then.
+        let left = before.as_ref().map_or(0, seconds);
+        if (1..5).contains(&left) && round % 2 == 1 {
+            break;
+        }
     }
     let [right, wrong] = times;
+    let rounds = right.len();
+    assert!(
+        rounds >= 100,
+        "{what}: only {rounds} rounds before the lock ended"
+    );
     let slower = right.iter().zip(&wrong).filter(|(r, w)| r > w).count();
     println!(
         "{what}: median {:?} for a right code, {:?} for a wrong one; the right one slower in {slower} of {rounds}",

@@ -85,7 +85,11 @@ impl Shape for PersonView {
         let states = words(["open", "locked", "disabled"]);
         let methods = list(words(["pwd", "otp", "recovery"]));
         vec![
-            member("user_id", text(), "As the caller writes it; in a list, the canonical name."),
+            member(
+                "user_id",
+                text(),
+                "As the caller writes it; in a list, the canonical name.",
+            ),
             member("created_at", time(), "When they were first heard of."),
             member(
                 "state",

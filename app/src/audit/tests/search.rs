@@ -82,7 +82,9 @@ impl World {
     fn random_query(&self) -> AuditQuery {
         let random = |end| i64::try_from(self.random.below(end)).unwrap();
         let sometimes = || self.random.below(3) == 0;
-        let time = || Time::from_millis(START - 5 + random(120));
+        let mut times = [random(120), random(120)];
+        times.sort_unstable();
+        let [from, to] = times.map(|time| Time::from_millis(START - 5 + time));
         AuditQuery {
             device: sometimes()
                 .then(|| DeviceName::parse(&format!("phone-{}", random(4))).unwrap()),
@@ -95,8 +97,8 @@ impl World {
                 ][usize::try_from(random(3)).unwrap()]
             }),
             success: sometimes().then(|| random(2) == 0),
-            from: sometimes().then(time),
-            to: sometimes().then(time),
+            from: sometimes().then_some(from),
+            to: sometimes().then_some(to),
             cursor: None,
             limit: u32::try_from(1 + random(60)).unwrap(),
         }

@@ -16,6 +16,8 @@ const PAUSE: Duration = Duration::from_millis(20);
 
 /// Acceptances between two tries to have the same code accepted elsewhere.
 const REPEAT: u64 = 5;
+/// Each costs a guess of the budget of 200 in 30 days; the rest is left to outages.
+const REPEATS: u64 = 100;
 
 /// A request that was answered 200.
 struct Answered {
@@ -131,7 +133,7 @@ pub(crate) fn while_walking<T>(
                     turn += 1;
                     if !walker.step(&mut clients[turn % number]) {
                         let_pass(PAUSE);
-                    } else if walker.next % REPEAT == 0 {
+                    } else if walker.next % REPEAT == 0 && walker.next / REPEAT < REPEATS {
                         walker.repeat(&mut clients[(turn + 1) % number]);
                     }
                 }
