@@ -24,12 +24,13 @@ fn litter(database: &Database) {
         ));
     };
     let bytes = "(SELECT name FROM chains LIMIT 1)";
+    let columns = "id, fingerprint, answer, expires_at";
     match database.url().starts_with("sqlite") {
         true => rows(&format!(
-            "idempotency SELECT CAST(i AS BLOB), {bytes}, {bytes}, 1 FROM n"
+            "idempotency ({columns}) SELECT CAST(i AS BLOB), {bytes}, {bytes}, 1 FROM n"
         )),
         false => rows(&format!(
-            "idempotency SELECT decode(lpad(to_hex(i), 8, '0'), 'hex'), {bytes}, {bytes}, 1 FROM n"
+            "idempotency ({columns}) SELECT decode(lpad(to_hex(i), 8, '0'), 'hex'), {bytes}, {bytes}, 1 FROM n"
         )),
     }
     rows("sessions SELECT CAST(i AS TEXT), 1, 'pwd', 1, 1, 1, NULL FROM n");
