@@ -79,7 +79,9 @@ impl App {
         loop {
             // Whoever cannot ask may have lost it.
             let leads = self.store.lead().await.unwrap_or(false);
-            if said.send_replace(leads) != leads && self.store.is_shared() {
+            // Told only when it changes: each word of it begins a round of the common work.
+            let has_changed = said.send_if_modified(|led| std::mem::replace(led, leads) != leads);
+            if has_changed && self.store.is_shared() {
                 match leads {
                     true => tracing::info!("this node does the common work now"),
                     false => tracing::info!("this node leaves the common work to others"),

@@ -102,8 +102,8 @@ fn the_common_work_moves_on_when_its_node_is_killed() {
     let mut nodes = two_nodes(&database);
     let first = leader(&nodes);
     assert!(!leads(&nodes[1 - first]), "two at a time");
-    nodes[first].kill();
     litter(&database);
+    nodes[first].kill();
     let took = swept(&database, TAKE_OVER_LIMIT);
     println!("taken over and done {took:?} after the kill");
     assert!(leads(&nodes[1 - first]));
