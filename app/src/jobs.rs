@@ -22,10 +22,11 @@ const SLICES: usize = 100;
 const PENDING: i64 = 200;
 /// Idle addresses that are forgotten in one batch: a few statements each.
 const ADDRESSES: usize = 200;
-/// Spans of the search index between two looks at whether the server stops, and how
-/// often in a round: a larger backlog is worked off in several.
-const INDEX_SPANS: usize = 2;
-const INDEX_TURNS: usize = 100;
+/// So long an event waits for the search index at most, as long as that keeps up: a search
+/// reads what waits as it is, and many events at a time cost less than few.
+const INDEX_EVERY: Duration = Duration::from_secs(10);
+/// Spans of the search index in a row: the other jobs have their turn during a backlog, too.
+const INDEX_SPANS: usize = 20;
 
 /// What one node does for all.
 #[derive(Clone, Copy, Debug)]
@@ -97,13 +98,21 @@ impl App {
     async fn run_rounds(&self, mut lead: watch::Receiver<bool>, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(ROUND_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut index = tokio::time::interval(INDEX_EVERY);
+        index.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.own_round().await,
-                changed = lead.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {
+                    self.own_round().await;
+                    self.common_round(&mut lead, stop).await;
+                }
+                changed = lead.changed() => match changed {
+                    Ok(()) => self.common_round(&mut lead, stop).await,
+                    Err(_) => return,
+                },
+                _ = index.tick() => self.catch_up(&lead, stop).await,
             }
-            self.common_round(&mut lead, stop).await;
         }
     }
 
@@ -131,7 +140,6 @@ impl App {
                 tracing::warn!(?job, %error, "a job failed and will be tried again");
             }
         }
-        self.catch_up(lead, stop).await;
     }
 
     async fn run_common(&self, job: Common) -> Result<(), Error> {
@@ -151,11 +159,16 @@ impl App {
 
     /// Brings the search index of the audit up to date.
     async fn catch_up(&self, lead: &watch::Receiver<bool>, stop: &CancellationToken) {
-        for _ in 0..INDEX_TURNS {
-            if stop.is_cancelled() || !*lead.borrow() {
+        for _ in 0..INDEX_SPANS {
+            if !*lead.borrow() {
                 return;
             }
-            match self.index_events(INDEX_SPANS).await {
+            // A span that is broken off begins anew: nothing of it is marked yet.
+            let indexed = tokio::select! {
+                () = stop.cancelled() => return,
+                indexed = self.index_events(1) => indexed,
+            };
+            match indexed {
                 Ok(false) => {}
                 Ok(true) => return,
                 Err(error) => {
