@@ -78,6 +78,7 @@ impl App {
     /// Asks all the time whose the common work is: also while a long round is under way.
     async fn watch_lead(self: Arc<Self>, said: watch::Sender<bool>, stop: CancellationToken) {
         loop {
+            self.compare_clocks().await;
             // Whoever cannot ask may have lost it.
             let leads = self.store.lead().await.unwrap_or(false);
             // Told only when it changes: each word of it begins a round of the common work.
