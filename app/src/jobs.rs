@@ -81,9 +81,7 @@ impl App {
             self.compare_clocks().await;
             // Whoever cannot ask may have lost it.
             let leads = self.store.lead().await.unwrap_or(false);
-            // Told only when it changes: each word of it begins a round of the common work.
-            let has_changed = said.send_if_modified(|led| std::mem::replace(led, leads) != leads);
-            if has_changed && self.store.is_shared() {
+            if tell(&said, leads) && self.store.is_shared() {
                 match leads {
                     true => tracing::info!("this node does the common work now"),
                     false => tracing::info!("this node leaves the common work to others"),
@@ -260,5 +258,32 @@ impl App {
             }
         }
         Ok(())
+    }
+}
+
+/// Tells whether this node leads, and gives whether that is news: each word of it begins a
+/// round of the common work, so the same one again wakes nobody.
+fn tell(said: &watch::Sender<bool>, leads: bool) -> bool {
+    said.send_if_modified(|led| std::mem::replace(led, leads) != leads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_the_lead_begins_a_round() {
+        let (said, mut lead) = watch::channel(false);
+        let mut check = |leads, news| {
+            assert_eq!(tell(&said, leads), news, "{leads}");
+            assert_eq!(lead.has_changed().unwrap(), news, "{leads}");
+            assert_eq!(*lead.borrow_and_update(), leads);
+        };
+        check(false, false);
+        check(true, true);
+        check(true, false);
+        check(true, false);
+        check(false, true);
+        check(false, false);
     }
 }
