@@ -59,6 +59,11 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
         resident(&status.unwrap_or_default())
     }
+
+    fn descriptors(&self) -> Result<u64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.0.id()))?;
+        Ok(open.count() as u64)
+    }
 }
 
 impl Drop for Running {
@@ -86,6 +91,8 @@ pub(crate) struct Scene {
     environment: Vec<(&'static str, String)>,
     servers: Vec<Running>,
     pub(crate) urls: Vec<String>,
+    /// The database's name, where a database server has it.
+    name: String,
 }
 
 impl Scene {
@@ -121,6 +128,7 @@ impl Scene {
             environment,
             servers: Vec::new(),
             urls: Vec::new(),
+            name: name.to_owned(),
         };
         scene.fill(program)?;
         for _ in 0..kind.nodes() {
@@ -132,6 +140,34 @@ impl Scene {
     /// Resident memory of all servers, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.servers.iter().map(Running::resident_kib).sum()
+    }
+
+    /// Open files and connections of all servers.
+    pub(crate) fn descriptors(&self) -> Result<u64> {
+        self.servers.iter().map(Running::descriptors).sum()
+    }
+
+    /// Size of the database: its file and the log beside it, or what PostgreSQL says.
+    pub(crate) fn stored_bytes(&self, server: Option<&Postgres>) -> Result<u64> {
+        if self.kind == Kind::Sqlite {
+            let data = self.folder.path().join("data");
+            let size = |name: &str| std::fs::metadata(data.join(name)).map(|file| file.len());
+            // A log is there from the first write on.
+            return Ok(size("otpd.db")? + size("otpd.db-wal").unwrap_or(0));
+        }
+        let server = server.context("no PostgreSQL runs")?;
+        let said = psql(server, &format!("SELECT pg_database_size('{}')", self.name))?;
+        said.trim().parse().context("psql says no size")
+    }
+
+    /// How many verifications the servers have accepted since they were started, by their own count.
+    pub(crate) fn verifications(&self) -> Result<u64> {
+        let counts = self.urls.iter().map(|url| {
+            let host = url.trim_start_matches("http://");
+            let page = metrics(host, &self.key).context("cannot read /metrics")?;
+            accepted(&page).context("/metrics has no count of verifications")
+        });
+        counts.sum()
     }
 
     fn fill(&self, program: &Path) -> Result<()> {
@@ -223,16 +259,17 @@ pub(crate) fn bare_handler(program: &Path, kind: Kind) -> Result<(Running, Strin
     Ok((running, url))
 }
 
-/// Runs one statement as the superuser.
-pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<()> {
-    let status = Command::new(program_of_postgres("psql")?)
-        .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"])
+/// Runs one statement as the superuser and returns what it says, bare of ornament.
+pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<String> {
+    let output = Command::new(program_of_postgres("psql")?)
+        .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
         .args(["--dbname", &server.url(), "-c", statement])
         .stdin(Stdio::null())
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .context("cannot run psql")?;
-    ensure!(status.success(), "psql: {status}");
-    Ok(())
+    ensure!(output.status.success(), "psql: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// One of PostgreSQL's programs.
@@ -254,6 +291,26 @@ fn is_healthy(port: u16) -> bool {
     asked().unwrap_or(false)
 }
 
+/// The metrics page of the server at `host`.
+fn metrics(host: &str, key: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// The count of accepted verifications on a metrics page.
+fn accepted(page: &str) -> Option<u64> {
+    let series = r#"otpd_verifications_total{result="accepted"} "#;
+    let count = page.lines().find_map(|line| line.strip_prefix(series))?;
+    count.trim().parse().ok()
+}
+
 /// Random bytes in hexadecimal.
 fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
@@ -272,6 +329,14 @@ mod tests {
             67_584
         );
         assert_eq!(resident(""), 0);
+    }
+
+    #[test]
+    fn the_count_is_read_from_the_metrics_page() {
+        let page = "HTTP/1.1 200 OK\r\n\r\notpd_verifications_total{result=\"rejected\"} 3\n\
+                    otpd_verifications_total{result=\"accepted\"} 119805\n";
+        assert_eq!(accepted(page), Some(119_805));
+        assert_eq!(accepted("HTTP/1.1 401 Unauthorized\r\n\r\n"), None);
     }
 
     #[test]
