@@ -197,8 +197,9 @@ fn soak(rows: &[Soak]) -> String {
     let mut text = "At full speed for longer, every device stored driven in turn. Memory and descriptors \
                     (open files and connections): first, at most since then, at the end. Growth of the \
                     database (SQLite: the file and its log; PostgreSQL: `pg_database_size`) in bytes per \
-                    verification, in the first and in the last quarter of the time. The pace is the \
-                    server's own count between two looks, a few seconds apart:\n\n\
+                    verification, in the first and in the last quarter of the time since then (whole minutes, \
+                    for some work is done once a minute). The pace is the server's own count \
+                    between two looks, a few seconds apart:\n\n\
                     | | devices stored | connections | seconds | verify/s | pace/s | p99 ms | not accepted \
                     | first after | memory MiB | descriptors | growth |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|---|\n"

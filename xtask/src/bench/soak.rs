@@ -4,8 +4,10 @@ use serde::{Deserialize, Serialize};
 
 use super::figures::Run;
 
+const MINUTE: f64 = 60.0;
+
 /// When the server has its working memory, in seconds of load.
-const SETTLED: f64 = 60.0;
+const SETTLED: f64 = MINUTE;
 
 /// A server under full load for minutes.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -54,7 +56,8 @@ impl Course {
     }
 }
 
-/// Bytes that the database grew by with each verification.
+/// Bytes that the database grew by with each verification, since the server had settled: before that,
+/// the first writes of a log that is written over later would count as growth.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Growth {
     pub(crate) first_quarter: f64,
@@ -102,9 +105,9 @@ impl Soak {
     /// Growth of the database; nothing when there are too few samples to tell quarters.
     pub(crate) fn growth(&self) -> Option<Growth> {
         let load = self.under_load();
-        let (first, last) = (load.first()?, load.last()?);
-        let at = |part: f64| {
-            let moment = first.seconds + part * (last.seconds - first.seconds);
+        let (first, last) = (settled(load)?, load.last()?);
+        let long = stretch(last.seconds - first.seconds);
+        let at = |moment: f64| {
             load.iter().min_by(|one, other| {
                 let distance = |sample: &Sample| (sample.seconds - moment).abs();
                 distance(one).total_cmp(&distance(other))
@@ -116,8 +119,8 @@ impl Soak {
             (count > 0).then(|| bytes / count as f64)
         };
         Some(Growth {
-            first_quarter: between(first, at(0.25)?)?,
-            last_quarter: between(at(0.75)?, last)?,
+            first_quarter: between(first, at(first.seconds + long)?)?,
+            last_quarter: between(at(last.seconds - long)?, last)?,
         })
     }
 
@@ -152,6 +155,17 @@ impl Soak {
         let idle = self.samples.iter();
         let idle = idle.take_while(|sample| sample.verifications == 0).count();
         self.samples.get(idle.saturating_sub(1)..).unwrap_or(&[])
+    }
+}
+
+/// A quarter of so many seconds, in whole minutes where it is longer than one: once a minute the server
+/// begins the work that it leaves for later, and both quarters are to hold as much of that.
+fn stretch(seconds: f64) -> f64 {
+    let quarter = seconds / 4.0;
+    if quarter < MINUTE {
+        quarter
+    } else {
+        (quarter / MINUTE).floor() * MINUTE
     }
 }
 
@@ -215,9 +229,21 @@ mod tests {
         let growth = leak.growth().unwrap();
         assert_eq!(
             (growth.first_quarter, growth.last_quarter),
-            (1_500.0, 10_500.0)
+            (2_400.0, 10_800.0)
         );
         assert!(!growth.is_flat());
+    }
+
+    #[test]
+    fn work_that_comes_once_a_minute_is_in_both_quarters_alike() {
+        let rounds = soak(|count| (1, 1, count * 300 + count / 600 * 90_000));
+        let growth = rounds.growth().unwrap();
+        assert_eq!((growth.first_quarter, growth.last_quarter), (450.0, 450.0));
+        let check = |seconds, expected: f64| assert!((stretch(seconds) - expected).abs() < 1e-9);
+        check(540.0, 120.0);
+        check(240.0, 60.0);
+        check(238.0, 59.5);
+        check(6.0, 1.5);
     }
 
     #[test]
