@@ -109,8 +109,9 @@ pub(crate) struct Scene {
     environment: Vec<(&'static str, String)>,
     servers: Vec<Running>,
     pub(crate) urls: Vec<String>,
-    /// The database's name, where a database server has it.
+    /// The database's name, where a database server has it, and that server's address.
     name: String,
+    server: Option<String>,
 }
 
 impl Scene {
@@ -147,6 +148,7 @@ impl Scene {
             servers: Vec::new(),
             urls: Vec::new(),
             name: name.to_owned(),
+            server: server.filter(|_| kind != Kind::Sqlite).map(Postgres::url),
         };
         scene.fill(program)?;
         for _ in 0..kind.nodes() {
@@ -272,6 +274,19 @@ impl Scene {
     }
 }
 
+/// A database of a soak has some GB, which the next one needs.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.servers.clear();
+        if let Some(server) = &self.server {
+            let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+            if let Err(error) = psql_at(server, &statement) {
+                eprintln!("a database stays until the measurement ends: {error:#}");
+            }
+        }
+    }
+}
+
 /// `program` behind the words that bind it to a core, if any.
 pub(crate) fn command(before: &[String], program: &Path) -> Command {
     match before.split_first() {
@@ -305,9 +320,13 @@ pub(crate) fn bare_handler(program: &Path, kind: Kind) -> Result<(Running, Strin
 
 /// Runs one statement as the superuser and returns what it says, bare of ornament.
 pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<String> {
+    psql_at(&server.url(), statement)
+}
+
+fn psql_at(url: &str, statement: &str) -> Result<String> {
     let output = Command::new(program_of_postgres("psql")?)
         .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
-        .args(["--dbname", &server.url(), "-c", statement])
+        .args(["--dbname", url, "-c", statement])
         .stdin(Stdio::null())
         .stderr(Stdio::inherit())
         .output()
