@@ -19,7 +19,7 @@ use super::problem::{Problems, quoted};
 use super::reader::Reader;
 use super::settings::{
     Accounts, Audit, Callers, Codes, Database, Environment, Jwt, Keys, Limits, Log, LogFormat,
-    Redis, Server, Settings, Tls, Tokens,
+    Redis, Server, Settings, Stats, Tls, Tokens,
 };
 
 /// Builds the settings from all layers; relative paths start at `folder`.
@@ -67,6 +67,7 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         tokens: tokens(r),
         limits: limits(r),
         audit: audit(r),
+        stats: stats(r),
         log: log(r),
         environment,
         data_dir,
@@ -333,6 +334,12 @@ fn audit(r: &mut Reader) -> Audit {
     Audit {
         retention_days: unless_zero(r.whole("audit.retention_days", 0..=36_500, "days")),
         checkpoint_interval: seconds(r, "audit.checkpoint_seconds", 1..=86_400),
+    }
+}
+
+fn stats(r: &mut Reader) -> Stats {
+    Stats {
+        retention_days: unless_zero(r.whole("stats.retention_days", 0..=36_500, "days")),
     }
 }
 

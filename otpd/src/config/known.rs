@@ -278,6 +278,7 @@ mod tests {
                 "policies",
                 "redis",
                 "server",
+                "stats",
                 "tokens"
             ]
         );

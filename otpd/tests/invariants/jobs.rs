@@ -38,14 +38,38 @@ fn litter(database: &Database) {
         "challenges SELECT -i, 1, 'login', NULL, '{}', 1, 1, 1, 0, NULL, 0, 0
          FROM n",
     );
+    rows(
+        "outbox SELECT -i, NULL, (SELECT name FROM chains LIMIT 1), 1, 1, 1, 0 FROM n
+          WHERE i <= 50",
+    );
+    // Addresses that nothing is stored about.
+    rows("users SELECT -i, 'email:' || i || '@litter.example', 1 FROM n");
+    rows("guards SELECT -i, 0, NULL, NULL, '', NULL, 0 FROM n");
+    // Hours of long ago.
+    rows("stats SELECT 0, -i, 1, 1, 1, 1, 1 FROM n");
+    rows("stat_counts SELECT 0, -i, 'signup', 1 FROM n");
+    rows("stat_delays SELECT 0, -i, 63, 1, 1 FROM n");
 }
+
+/// What is litter in each table that is swept, as a condition.
+const LITTER: [(&str, &str); 9] = [
+    ("idempotency", "expires_at = 1"),
+    ("sessions", "expires_at = 1"),
+    ("challenges", "expires_at = 1"),
+    ("outbox", "expires_at = 1"),
+    ("users", "id < 0"),
+    ("guards", "id < 0"),
+    ("stats", "bucket = 0"),
+    ("stat_counts", "bucket = 0"),
+    ("stat_delays", "bucket = 0"),
+];
 
 /// Waits until all of it is gone; how long that took.
 #[track_caller]
 fn swept(database: &Database, limit: Duration) -> Duration {
     let begun = now();
-    for table in ["idempotency", "sessions", "challenges"] {
-        let left = format!("SELECT COUNT(1) FROM {table} WHERE expires_at = 1");
+    for (table, is_litter) in LITTER {
+        let left = format!("SELECT COUNT(1) FROM {table} WHERE {is_litter}");
         let rest = limit.saturating_sub(begun.elapsed());
         let gone = until(rest, || (database.number(&left) == 0).then_some(()));
         assert!(

@@ -83,6 +83,7 @@ on_both_engines! {
     counts::names_and_delays_are_counted_by_the_hour,
     counts::the_hours_and_chains_are_apart_and_the_chains_summed,
     counts::a_refused_batch_counts_nothing,
+    counts::old_hours_are_swept_some_at_a_time,
     starting::ids_never_repeat,
     starting::chains_are_gapless_and_name_the_one_before,
     starting::a_newer_schema_is_refused,
