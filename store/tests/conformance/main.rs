@@ -61,6 +61,7 @@ on_both_engines! {
     doors::a_replaced_code_keeps_the_count,
     doors::a_kind_that_a_user_has_one_of_is_made_once,
     doors::recovery_codes_of_an_enrolment_wait_for_its_confirmation,
+    doors::recovery_codes_of_an_enrolment_go_with_its_device,
     idempotency::a_repeated_request_gets_the_first_answer,
     idempotency::a_key_used_with_another_request_is_refused,
     idempotency::a_kept_answer_expires,
