@@ -1,6 +1,7 @@
 //! Reads single texts of the configuration: what each must look like, and the words when it does not.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::known::distance;
 use super::problem::quoted;
@@ -140,6 +141,20 @@ pub(super) fn switch(text: &str, automatic: bool) -> Result<bool, Fault> {
         _ => Err((
             format!("is {}", quoted(text)),
             "auto, on or off is expected".into(),
+        )),
+    }
+}
+
+/// Seconds, or what "auto" stands for.
+pub(super) fn seconds(text: &str, automatic: Duration, most: u64) -> Result<Duration, Fault> {
+    if text == "auto" {
+        return Ok(automatic);
+    }
+    match text.parse() {
+        Ok(number) if number <= most => Ok(Duration::from_secs(number)),
+        _ => Err((
+            format!("is {text}"),
+            format!("auto, or 0 to {most} seconds are expected"),
         )),
     }
 }

@@ -129,6 +129,16 @@ fn values_out_of_bounds() {
             "1 to 1000000 connections",
         ),
         ("OTPD_SERVER__HEADER_SECONDS", "0", "1 to 300 seconds"),
+        (
+            "OTPD_SERVER__LEAVE_SECONDS",
+            "-1",
+            "auto, or 0 to 3600 seconds",
+        ),
+        (
+            "OTPD_SERVER__LEAVE_SECONDS",
+            "3601",
+            "auto, or 0 to 3600 seconds",
+        ),
         ("OTPD_DATABASE__LANES", "0", "1 to 64 lanes"),
         ("OTPD_DATABASE__WAIT_MS", "2000", "10 to 1500 milliseconds"),
         ("OTPD_CODES__DIGITS", "5", "6 to 8 digits"),

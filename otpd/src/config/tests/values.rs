@@ -318,3 +318,26 @@ fn the_other_values_arrive() {
     assert_eq!(s.log.format, LogFormat::Json);
     assert!(s.debug);
 }
+
+#[test]
+fn a_server_that_others_can_stand_in_for_takes_its_time_to_leave() {
+    fn check(variables: &[(&str, &str)], seconds: u64) {
+        let mut variables = variables.to_vec();
+        variables.push(("MASTER_SECRET", "0123456789-0123456789-0123456789"));
+        let found = settings(&variables).server.leave_timeout;
+        assert_eq!(found, Duration::from_secs(seconds), "{variables:?}");
+    }
+    let production = ("ENVIRONMENT", "production");
+    let shared = ("DATABASE_URL", "postgres://u:p@h/d");
+    check(&[], 0);
+    check(&[production], 0);
+    check(&[shared], 0);
+    check(&[production, shared], 5);
+    let leave = |seconds| ("OTPD_SERVER__LEAVE_SECONDS", seconds);
+    check(&[production, shared, leave("0")], 0);
+    check(&[production, shared, leave("auto")], 5);
+    check(&[leave(" 30 ")], 30);
+    let setup = Setup::new(&[]).toml("[server]\nleave_seconds = 7\n");
+    let found = setup.loaded().settings.server.leave_timeout;
+    assert_eq!(found, Duration::from_secs(7));
+}
