@@ -70,15 +70,16 @@ pub(super) fn public_url(text: &str) -> Result<Option<String>, Fault> {
 }
 
 pub(super) fn redis_url(text: &str) -> Result<(), Fault> {
-    let place = text
-        .strip_prefix("redis://")
-        .or_else(|| text.strip_prefix("rediss://"))
-        .unwrap_or_default();
+    let schemes = ["redis", "rediss", "redis+cluster", "rediss+cluster"];
+    let place = match text.split_once("://") {
+        Some((scheme, place)) if schemes.contains(&scheme) => place,
+        _ => "",
+    };
     // "#insecure" would be a wish for TLS that asks nobody for a certificate.
     if place.is_empty() || place.contains('#') {
         return Err((
             "is not the address of a Redis server".into(),
-            "redis://HOST or rediss://HOST is expected".into(),
+            "redis://HOST, rediss://HOST or redis+cluster://HOST,HOST is expected".into(),
         ));
     }
     Ok(())

@@ -1,0 +1,281 @@
+//! The shared counters on a real cluster of three nodes: every key finds its node, also when it has moved and when a node is away.
+
+use std::io::{BufRead, BufReader, Write};
+use std::net::{TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use domain::rate::Rate;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Until a cluster has agreed on something, on a busy machine.
+const AGREE_LIMIT: Duration = Duration::from_secs(60);
+/// The first slot of each node, and the end.
+const SHARES: [u16; 4] = [0, 5461, 10_922, 16_384];
+
+/// Runs a node until standard input is closed, which the kernel does when the test ends
+/// in any way, then kills it: it has nothing to keep.
+const KEEPER: &str = r#"
+trap '' HUP INT TERM
+program=$(command -v redis-server || command -v valkey-server) || exit 1
+"$program" "$@" >>log 2>&1 & server=$!
+echo "$server"
+read -r _
+kill -KILL "$server"
+wait "$server"
+"#;
+
+struct Node {
+    folder: TempDir,
+    port: u16,
+    running: Option<Child>,
+}
+
+/// Nodes speak with each other on another port: 10,000 further, in every version.
+fn free_ports() -> u16 {
+    loop {
+        let socket = TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = socket.local_addr().unwrap().port();
+        let bus = port.checked_add(10_000);
+        if bus.is_some_and(|bus| TcpListener::bind(("127.0.0.1", bus)).is_ok()) {
+            return port;
+        }
+    }
+}
+
+impl Node {
+    fn new() -> Self {
+        let mut node = Self {
+            folder: tempfile::tempdir().unwrap(),
+            port: free_ports(),
+            running: None,
+        };
+        node.start();
+        node
+    }
+
+    fn start(&mut self) {
+        let words = format!(
+            "--port {} --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 1000 \
+             --save  --appendonly no",
+            self.port
+        );
+        let mut keeper = Command::new("sh")
+            .args(["-c", KEEPER, "sh"])
+            .args(words.split(' '))
+            .current_dir(self.folder.path())
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut pid = String::new();
+        let said = keeper.stdout.take().unwrap();
+        BufReader::new(said).read_line(&mut pid).unwrap();
+        assert!(
+            pid.trim().parse::<u32>().is_ok(),
+            "redis-server or valkey-server: `cargo xtask test` installs it"
+        );
+        self.running = Some(keeper);
+        let log = || std::fs::read_to_string(self.folder.path().join("log"));
+        until(
+            || self.try_ask("PING").is_some(),
+            || log().unwrap_or_default(),
+        );
+    }
+
+    fn stop(&mut self) {
+        if let Some(mut keeper) = self.running.take() {
+            drop(keeper.stdin.take());
+            keeper.wait().unwrap();
+        }
+    }
+
+    fn try_ask(&self, line: &str) -> Option<String> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port)).ok()?;
+        stream.write_all(format!("{line}\r\n").as_bytes()).ok()?;
+        let mut reader = BufReader::new(stream);
+        let mut first = String::new();
+        reader.read_line(&mut first).ok()?;
+        let Some(length) = first.strip_prefix('$') else {
+            return Some(first.trim_end().to_owned()).filter(|it| !it.is_empty());
+        };
+        let mut text = vec![0; length.trim().parse().ok()?];
+        std::io::Read::read_exact(&mut reader, &mut text).ok()?;
+        String::from_utf8(text).ok()
+    }
+
+    fn ask(&self, line: &str) -> String {
+        let answer = self.try_ask(line).unwrap();
+        assert!(!answer.starts_with('-'), "{line}: {answer}");
+        answer
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+#[track_caller]
+fn until(holds: impl Fn() -> bool, otherwise: impl Fn() -> String) {
+    let begun = Instant::now();
+    while !holds() {
+        assert!(begun.elapsed() < AGREE_LIMIT, "{}", otherwise());
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Three masters, a third of the slots each.
+struct Cluster(Vec<Node>);
+
+impl Cluster {
+    fn new() -> Self {
+        let nodes: Vec<Node> = (0..3).map(|_| Node::new()).collect();
+        for (number, node) in nodes.iter().enumerate() {
+            let slots = SHARES[number]..SHARES[number + 1];
+            let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
+            node.ask(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
+            node.ask(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
+            let first = nodes[0].port;
+            if number > 0 {
+                node.ask(&format!("CLUSTER MEET 127.0.0.1 {first}"));
+            }
+        }
+        let cluster = Self(nodes);
+        cluster.agree();
+        cluster
+    }
+
+    fn agree(&self) {
+        let info = |node: &Node| node.try_ask("CLUSTER INFO").unwrap_or_default();
+        let agrees = |node: &Node| {
+            let info = info(node);
+            info.contains("cluster_state:ok") && info.contains("cluster_known_nodes:3")
+        };
+        until(|| self.0.iter().all(agrees), || info(&self.0[0]));
+    }
+
+    fn settings(&self, answer: Duration) -> RedisSettings {
+        // One is enough to find the others; the second stands in for it when it is away.
+        let (one, two) = (self.0[0].port, self.0[1].port);
+        RedisSettings {
+            url: format!("redis+cluster://127.0.0.1:{one},127.0.0.1:{two}"),
+            authorities: None,
+            connect: Duration::from_secs(5),
+            answer,
+        }
+    }
+
+    fn slot(&self, key: &str) -> u16 {
+        let slot = self.0[0].ask(&format!("CLUSTER KEYSLOT {key}"));
+        slot.strip_prefix(':').unwrap().parse().unwrap()
+    }
+
+    /// Which node had the key's slot at first.
+    fn home(&self, key: &str) -> usize {
+        let slot = self.slot(key);
+        SHARES.iter().rposition(|first| *first <= slot).unwrap()
+    }
+
+    /// A name, from that number on, whose counter is at that node.
+    fn name_at(&self, node: usize, from: u8) -> [u8; 16] {
+        let mut names = (from..=u8::MAX).map(|number| [number; 16]);
+        names.find(|name| self.home(&key(name)) == node).unwrap()
+    }
+}
+
+fn question() -> Question {
+    Question {
+        rate: Rate::new(3, 3_600_000, 3).unwrap(),
+        cost: 1,
+        remembered_us: 0,
+    }
+}
+
+const PATIENT: Duration = Duration::from_secs(5);
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn servers_share_their_budgets_on_every_node_and_follow_a_key_that_moves() {
+    let cluster = Cluster::new();
+    let open = async || {
+        SharedCounters::open(&cluster.settings(PATIENT))
+            .await
+            .unwrap()
+    };
+    let (left, right) = (open().await, open().await);
+    for number in 0..40 {
+        let name = [number; 16];
+        for turn in 0..4 {
+            let asked = if turn % 2 == 0 { &left } else { &right };
+            let counted = asked.count(&name, &question()).await.unwrap();
+            assert_eq!(counted.retry_after_ms > 0, turn == 3, "{number} {turn}");
+        }
+    }
+    for node in &cluster.0 {
+        assert_ne!(node.ask("DBSIZE"), ":0", "a node has no counter");
+    }
+    // A slot without a key moves: both find it where it is now.
+    let name = cluster.name_at(0, 100);
+    let slot = cluster.slot(&key(&name));
+    let new_home = cluster.0[2].ask("CLUSTER MYID");
+    for node in &cluster.0 {
+        node.ask(&format!("CLUSTER SETSLOT {slot} NODE {new_home}"));
+    }
+    for turn in 0..4 {
+        let asked = if turn % 2 == 0 { &left } else { &right };
+        let counted = asked.count(&name, &question()).await.unwrap();
+        assert_eq!(counted.retry_after_ms > 0, turn == 3, "{turn}");
+    }
+    let there = cluster.0[2].ask(&format!("CLUSTER COUNTKEYSINSLOT {slot}"));
+    assert_eq!(there, ":1");
+    for counters in [left, right] {
+        assert_eq!((counters.errors(), counters.counted_alone()), (0, 0));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nobody_waits_for_a_node_that_is_away_and_it_is_used_again_when_it_is_back() {
+    let mut cluster = Cluster::new();
+    let answer = Duration::from_millis(500);
+    let counters = SharedCounters::open(&cluster.settings(answer))
+        .await
+        .unwrap();
+    let (here, there) = (cluster.name_at(0, 0), cluster.name_at(1, 0));
+    assert!(counters.count(&here, &question()).await.is_some());
+    // The node that the address names first.
+    cluster.0[0].stop();
+    let begun = Instant::now();
+    assert!(counters.count(&here, &question()).await.is_none());
+    assert!(begun.elapsed() < 2 * answer, "{:?}", begun.elapsed());
+    assert!(counters.counted_alone() > 0);
+    cluster.0[0].start();
+    cluster.agree();
+    let begun = Instant::now();
+    loop {
+        let first = counters.count(&here, &question()).await;
+        let second = counters.count(&there, &question()).await;
+        if first.is_some() && second.is_some() {
+            break;
+        }
+        assert!(begun.elapsed() < AGREE_LIMIT, "not used again");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_cluster_is_examined_and_a_lone_node_of_one_is_told() {
+    let cluster = Cluster::new();
+    let settings = cluster.settings(PATIENT);
+    let report = SharedCounters::examine(&settings).await.unwrap();
+    assert!(report.found.starts_with("reachable and counting"));
+    assert_eq!(report.notes, [""; 0]);
+    // The one that has the key that is tried.
+    let home = cluster.home(&format!("{PREFIX}:{{probe}}"));
+    let url = format!("redis://127.0.0.1:{}", cluster.0[home].port);
+    let lone = RedisSettings { url, ..settings };
+    let report = SharedCounters::examine(&lone).await.unwrap();
+    assert!(report.notes[0].contains("redis+cluster://"), "{report:?}");
+}
