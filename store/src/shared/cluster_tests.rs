@@ -30,6 +30,8 @@ wait "$server"
 struct Node {
     folder: TempDir,
     port: u16,
+    /// Where it speaks TLS besides, with clients and with the other nodes.
+    tls_port: Option<u16>,
     running: Option<Child>,
 }
 
@@ -46,22 +48,46 @@ fn free_ports() -> u16 {
 }
 
 impl Node {
-    fn new() -> Self {
-        let mut node = Self {
+    /// A node with a certificate of its own that is not started yet.
+    fn new(tls: bool) -> Self {
+        let node = Self {
             folder: tempfile::tempdir().unwrap(),
             port: free_ports(),
+            tls_port: tls.then(free_ports),
             running: None,
         };
-        node.start();
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut made = rcgen::CertificateParams::new(["127.0.0.1".to_owned()]).unwrap();
+        // The nodes find each other's certificate by its name.
+        let name = format!("node {}", node.port);
+        made.distinguished_name = rcgen::DistinguishedName::new();
+        made.distinguished_name
+            .push(rcgen::DnType::CommonName, name);
+        node.write("server.pem", &made.self_signed(&key).unwrap().pem());
+        node.write("server.key", &key.serialize_pem());
         node
     }
 
+    fn write(&self, name: &str, text: &str) {
+        std::fs::write(self.folder.path().join(name), text).unwrap();
+    }
+
+    fn certificate(&self) -> String {
+        std::fs::read_to_string(self.folder.path().join("server.pem")).unwrap()
+    }
+
     fn start(&mut self) {
-        let words = format!(
+        let mut words = format!(
             "--port {} --bind 127.0.0.1 --cluster-enabled yes --cluster-node-timeout 1000 \
              --save  --appendonly no",
             self.port
         );
+        if let Some(port) = self.tls_port {
+            words += &format!(
+                " --tls-port {port} --tls-cluster yes --tls-auth-clients no --tls-cert-file \
+                 server.pem --tls-key-file server.key --tls-ca-cert-file others.pem"
+            );
+        }
         let mut keeper = Command::new("sh")
             .args(["-c", KEEPER, "sh"])
             .args(words.split(' '))
@@ -133,13 +159,22 @@ struct Cluster(Vec<Node>);
 
 impl Cluster {
     fn new() -> Self {
-        let nodes: Vec<Node> = (0..3).map(|_| Node::new()).collect();
+        Self::with_tls(false)
+    }
+
+    fn with_tls(tls: bool) -> Self {
+        let mut nodes: Vec<Node> = (0..3).map(|_| Node::new(tls)).collect();
+        let certificates: String = nodes.iter().map(Node::certificate).collect();
+        for node in &mut nodes {
+            node.write("others.pem", &certificates);
+            node.start();
+        }
         for (number, node) in nodes.iter().enumerate() {
             let slots = SHARES[number]..SHARES[number + 1];
             let slots: Vec<String> = slots.map(|slot| slot.to_string()).collect();
             node.ask(&format!("CLUSTER ADDSLOTS {}", slots.join(" ")));
             node.ask(&format!("CLUSTER SET-CONFIG-EPOCH {}", number + 1));
-            let first = nodes[0].port;
+            let first = nodes[0].tls_port.unwrap_or(nodes[0].port);
             if number > 0 {
                 node.ask(&format!("CLUSTER MEET 127.0.0.1 {first}"));
             }
@@ -166,6 +201,17 @@ impl Cluster {
             authorities: None,
             connect: Duration::from_secs(5),
             answer,
+        }
+    }
+
+    /// The same over TLS, when so many of the nodes' certificates are known.
+    fn tls_settings(&self, known: usize) -> RedisSettings {
+        let known: String = self.0.iter().take(known).map(Node::certificate).collect();
+        self.0[0].write("authorities.pem", &known);
+        RedisSettings {
+            url: format!("rediss+cluster://127.0.0.1:{}", self.0[0].tls_port.unwrap()),
+            authorities: Some(self.0[0].folder.path().join("authorities.pem")),
+            ..self.settings(PATIENT)
         }
     }
 
@@ -278,4 +324,21 @@ async fn a_cluster_is_examined_and_a_lone_node_of_one_is_told() {
     let lone = RedisSettings { url, ..settings };
     let report = SharedCounters::examine(&lone).await.unwrap();
     assert!(report.notes[0].contains("redis+cluster://"), "{report:?}");
+}
+
+/// Each node that a key leads to has to prove itself, not only the one that is named.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_node_is_known_by_its_certificate() {
+    let cluster = Cluster::with_tls(true);
+    let names = [0, 1, 2].map(|node| cluster.name_at(node, 0));
+    let settings = cluster.tls_settings(3);
+    let counters = SharedCounters::open(&settings).await.unwrap();
+    for name in &names {
+        assert!(counters.count(name, &question()).await.is_some());
+    }
+    assert_eq!(counters.errors(), 0);
+    let settings = cluster.tls_settings(1);
+    let counters = SharedCounters::open(&settings).await.unwrap();
+    assert!(counters.count(&names[1], &question()).await.is_none());
+    assert!(counters.count(&names[2], &question()).await.is_none());
 }
