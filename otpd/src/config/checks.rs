@@ -185,3 +185,26 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Fault> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_a_number_or_automatic() {
+        let five = Duration::from_secs(5);
+        let check = |text: &str, expected: Option<u64>| {
+            let found = seconds(text, five, 3600).ok();
+            assert_eq!(found, expected.map(Duration::from_secs), "{text}");
+        };
+        check("auto", Some(5));
+        check("0", Some(0));
+        check("3600", Some(3600));
+        for refused in ["3601", "-1", "1.5", "soon", ""] {
+            check(refused, None);
+        }
+        let (found, expected) = seconds("3601", five, 3600).unwrap_err();
+        assert_eq!(found, "is 3601");
+        assert_eq!(expected, "auto, or 0 to 3600 seconds are expected");
+    }
+}

@@ -55,8 +55,8 @@ impl Connection {
 /// Who to connect to.
 #[derive(Clone)]
 pub(super) enum Target {
-    One(Client),
-    Cluster(ClusterClient),
+    One(Box<Client>),
+    Cluster(Box<ClusterClient>),
 }
 
 /// In a cluster: tries of a request whose key has moved or whose node is busy with that,
@@ -82,10 +82,13 @@ pub(super) fn target(settings: &RedisSettings) -> Result<Target, StoreError> {
         client_tls: None,
         root_cert,
     });
+    let one = |client| Target::One(Box::new(client));
     let target = match (address::read(url), certificates) {
-        (Address::One(url), Some(tls)) => Client::build_with_tls(url, tls).map(Target::One),
-        (Address::One(url), None) => Client::open(url).map(Target::One),
-        (Address::Cluster(nodes), tls) => cluster(nodes, tls, settings).map(Target::Cluster),
+        (Address::One(url), Some(tls)) => Client::build_with_tls(url, tls).map(one),
+        (Address::One(url), None) => Client::open(url).map(one),
+        (Address::Cluster(nodes), tls) => {
+            cluster(nodes, tls, settings).map(|client| Target::Cluster(Box::new(client)))
+        }
     };
     // The driver's texts name no part of the URL.
     target.map_err(|error| unusable(error.to_string()))
