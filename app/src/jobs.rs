@@ -9,6 +9,7 @@ use store::{Batch, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::stats::start_of_day;
 use crate::{App, Error};
 
 const ROUND_EVERY: Duration = Duration::from_secs(60);
@@ -18,8 +19,10 @@ const LOOK_EVERY: Duration = Duration::from_secs(2);
 const SLICE: i64 = 2000;
 /// Slices in a round: more than a busy server makes in a minute.
 const SLICES: usize = 100;
-/// Devices that were never confirmed, each removed in a batch of its own.
+/// Devices that were never confirmed, each removed in a batch of its own, and how often
+/// in a round that many are looked for.
 const PENDING: i64 = 200;
+const PENDING_TURNS: usize = 10;
 /// Idle addresses that are forgotten in one batch: a few statements each.
 const ADDRESSES: usize = 200;
 /// So long an event waits for the search index at most, as long as that keeps up: a search
@@ -39,12 +42,13 @@ enum Common {
     IdleAddresses,
     SigningKeys,
     Retention,
+    Statistics,
     Checkpoint,
     OldCheckpoints,
 }
 
 impl Common {
-    const ALL: [Self; 10] = [
+    const ALL: [Self; 11] = [
         Self::NewMaster,
         Self::KeptAnswers,
         Self::PendingDevices,
@@ -53,6 +57,7 @@ impl Common {
         Self::IdleAddresses,
         Self::SigningKeys,
         Self::Retention,
+        Self::Statistics,
         Self::Checkpoint,
         Self::OldCheckpoints,
     ];
@@ -151,6 +156,7 @@ impl App {
             Common::IdleAddresses => self.sweep_addresses().await,
             Common::SigningKeys => self.care_for_signing_keys().await,
             Common::Retention => self.cut_old_events().await.map(drop),
+            Common::Statistics => self.sweep_statistics().await,
             Common::Checkpoint => self.checkpoint_when_due().await,
             Common::OldCheckpoints => self.thin_checkpoints().await,
         }
@@ -220,7 +226,12 @@ impl App {
     /// addresses and leave a row for each. An address that logs in again is another user;
     /// the audit log keeps what was recorded.
     async fn sweep_addresses(&self) -> Result<(), Error> {
-        let idle = self.store.idle_addresses(SLICE).await?;
+        self.in_slices(|most| self.forget_addresses(most)).await
+    }
+
+    /// Forgets some idle addresses, at most `most`; how many were idle.
+    async fn forget_addresses(&self, most: i64) -> Result<i64, StoreError> {
+        let idle = self.store.idle_addresses(most).await?;
         for some in idle.chunks(ADDRESSES) {
             let mut batch = Batch::new();
             for user in some {
@@ -228,17 +239,45 @@ impl App {
             }
             match self.store.commit(batch).await {
                 // Refused: one of them was erased in between; the others have time.
-                Ok(_) | Err(store::StoreError::Refused(_)) => {}
-                Err(error) => return Err(error.into()),
+                Ok(_) | Err(StoreError::Refused(_)) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(i64::try_from(idle.len()).unwrap_or(most))
+    }
+
+    /// Removes the hours of days that are older than the retention of statistics.
+    async fn sweep_statistics(&self) -> Result<(), Error> {
+        let Some(retention) = self.settings.stats_retention else {
+            return Ok(());
+        };
+        let retention = i64::try_from(retention.as_millis()).unwrap_or(i64::MAX);
+        let oldest = self.store.now().await?.plus_millis(-retention);
+        // Whole days, so that no day that is told is told in part.
+        let before = start_of_day(oldest);
+        self.in_slices(|most| self.store.sweep_stats(before, most))
+            .await?;
+        self.in_slices(|most| self.store.sweep_counts(before, most))
+            .await?;
+        self.in_slices(|most| self.store.sweep_delays(before, most))
+            .await
+    }
+
+    /// Removes devices that were never confirmed.
+    async fn sweep_pending(&self) -> Result<(), Error> {
+        for _ in 0..PENDING_TURNS {
+            if self.remove_pending().await? < PENDING {
+                break;
             }
         }
         Ok(())
     }
 
-    /// Removes devices that were never confirmed.
-    async fn sweep_pending(&self) -> Result<(), Error> {
+    /// Removes some of them, at most [`PENDING`]; how many there were.
+    async fn remove_pending(&self) -> Result<i64, Error> {
         let now = self.store.now().await?;
         let expired = self.store.expired_pending(now, PENDING).await?;
+        let found = i64::try_from(expired.len()).unwrap_or(PENDING);
         for (device, user) in expired {
             let origin = Origin {
                 caller: "server".into(),
@@ -257,7 +296,7 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        Ok(found)
     }
 }
 

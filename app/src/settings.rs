@@ -29,6 +29,8 @@ pub struct Settings {
     pub key_per_second: Option<u32>,
     /// Age at which events are removed, when they are.
     pub retention: Option<Duration>,
+    /// Age at which statistics are removed, when they are.
+    pub stats_retention: Option<Duration>,
     /// How clients reach this server: the issuer of its tokens.
     pub public_url: String,
     /// How long a session and its access token live, in seconds.

@@ -202,6 +202,11 @@ fn share(part: i64, whole: i64) -> f64 {
     share
 }
 
+/// The midnight (UTC) that begins a time's day.
+pub(crate) fn start_of_day(time: Time) -> Time {
+    start_of(time, DAY_MS)
+}
+
 fn start_of(time: Time, length: i64) -> Time {
     Time::from_millis(time.millis() - time.millis().rem_euclid(length))
 }

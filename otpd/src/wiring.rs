@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use app::mail::{Login, MailSettings, SmtpServer};
 use app::{App, Room, RoomError};
@@ -109,8 +110,9 @@ pub fn redis_settings(settings: &Settings) -> Option<RedisSettings> {
 
 /// The settings of the application.
 pub fn app_settings(settings: &Settings) -> app::Settings {
-    let limits = &settings.limits;
     const DAY_SECONDS: u64 = 86_400;
+    let limits = &settings.limits;
+    let in_days = |days| Duration::from_secs(u64::from(days) * DAY_SECONDS);
     app::Settings {
         policies: settings.policies.clone(),
         issuer: settings.codes.issuer.clone(),
@@ -121,10 +123,8 @@ pub fn app_settings(settings: &Settings) -> app::Settings {
         debug: settings.debug,
         address_failures_per_minute: settings.limits.address_failures_per_minute,
         key_per_second: settings.limits.key_per_second,
-        retention: settings
-            .audit
-            .retention_days
-            .map(|days| std::time::Duration::from_secs(u64::from(days) * DAY_SECONDS)),
+        retention: settings.audit.retention_days.map(in_days),
+        stats_retention: settings.stats.retention_days.map(in_days),
         public_url: public_url(settings),
         session_seconds: i64::try_from(settings.accounts.session.as_secs()).unwrap_or(i64::MAX),
         signing_key_age: settings.tokens.rotation,

@@ -78,6 +78,7 @@ fn settings() -> Settings {
         address_failures_per_minute: 60,
         key_per_second: None,
         retention: Some(Duration::from_secs(30 * 24 * 3600)),
+        stats_retention: None,
         public_url: "https://otp.example".into(),
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),

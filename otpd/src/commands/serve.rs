@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -12,7 +13,10 @@ use crate::config::settings::Settings;
 use crate::first_start;
 use crate::wiring::{self, Surroundings};
 
-/// Serves until SIGTERM or Ctrl-C.
+/// Signals within this time are one order: a terminal and a wrapper both pass it on.
+const ONE_ORDER: Duration = Duration::from_millis(500);
+
+/// Serves until SIGTERM or Ctrl-C; a second one drops what is in progress.
 ///
 /// # Errors
 /// A sentence for whoever started the server, when it cannot do its work.
@@ -76,13 +80,19 @@ async fn listen(
         Arc::clone(&stats),
         Arc::new(move |buffer: &mut [u8]| random.fill(buffer)),
     );
-    let stop = CancellationToken::new();
-    stop_on_signal(stop.clone());
+    let orders = Orders::from_signals();
     // The jobs end last: what they keep count of goes on while the server drains.
     let end = CancellationToken::new();
     let jobs = tokio::spawn(Arc::clone(app).run_jobs(end.clone()));
     tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
-    let served = bound.serve(router, stop, stats).await;
+    let served = tokio::select! {
+        served = bound.serve(router, orders.stop, stats) => served,
+        // What was put to the database is decided all the same: it ends with the store.
+        () = orders.at_once.cancelled() => {
+            tracing::warn!("told to stop a second time: requests in progress are dropped");
+            Ok(())
+        }
+    };
     end.cancel();
     // A job that panicked has been logged; there is nothing left to wait for.
     let _ = jobs.await;
@@ -91,23 +101,51 @@ async fn listen(
     Ok(())
 }
 
-/// When this returns, a signal stops the server in order: whoever reads that it is
-/// ready may send one at once. Before, a signal ends the process, as a kill would.
-fn stop_on_signal(stop: CancellationToken) {
-    let (Ok(mut terminate), Ok(mut interrupt)) = (
-        signal(SignalKind::terminate()),
-        signal(SignalKind::interrupt()),
-    ) else {
-        tracing::error!("signals cannot be received: only a kill will stop this server");
-        return;
-    };
-    tokio::spawn(async move {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
-        }
-        stop.cancel();
-    });
+/// What whoever runs the server wants by its signals.
+struct Orders {
+    /// To stop in order.
+    stop: CancellationToken,
+    /// Not to wait for anybody.
+    at_once: CancellationToken,
+}
+
+impl Orders {
+    /// When this returns, a signal stops the server in order: whoever reads that it is
+    /// ready may send one at once. Before, a signal ends the process, as a kill would.
+    fn from_signals() -> Self {
+        let orders = Self {
+            stop: CancellationToken::new(),
+            at_once: CancellationToken::new(),
+        };
+        let (Ok(mut terminate), Ok(mut interrupt)) = (
+            signal(SignalKind::terminate()),
+            signal(SignalKind::interrupt()),
+        ) else {
+            tracing::error!("signals cannot be received: only a kill will stop this server");
+            return orders;
+        };
+        let (stop, at_once) = (orders.stop.clone(), orders.at_once.clone());
+        tokio::spawn(async move {
+            let mut next = async || {
+                tokio::select! {
+                    _ = terminate.recv() => {}
+                    _ = interrupt.recv() => {}
+                }
+            };
+            next().await;
+            stop.cancel();
+            let same = async {
+                loop {
+                    next().await;
+                }
+            };
+            // It ends with the time alone.
+            let _ = tokio::time::timeout(ONE_ORDER, same).await;
+            next().await;
+            at_once.cancel();
+        });
+        orders
+    }
 }
 
 fn transport_settings(settings: &Settings) -> TransportSettings {

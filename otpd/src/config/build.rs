@@ -19,8 +19,12 @@ use super::problem::{Problems, quoted};
 use super::reader::Reader;
 use super::settings::{
     Accounts, Audit, Callers, Codes, Database, Environment, Jwt, Keys, Limits, Log, LogFormat,
-    Redis, Server, Settings, Tls, Tokens,
+    Redis, Server, Settings, Stats, Tls, Tokens,
 };
+
+/// Two failed checks of a load balancer that looks every two seconds; and the half of
+/// what container platforms allow between the order to stop and a kill (10 seconds).
+const AUTOMATIC_LEAVE: Duration = Duration::from_secs(5);
 
 /// Builds the settings from all layers; relative paths start at `folder`.
 ///
@@ -40,10 +44,11 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         }
         Ok(text.to_owned())
     }));
+    let database = database(r, folder, &data_dir);
     let settings = Settings {
         debug: r.flag("debug"),
-        server: server(r, folder),
-        database: database(r, folder, &data_dir),
+        server: server(r, folder, automatic_leave(&environment, &database)),
+        database,
         redis: redis(r, folder),
         keys: Keys {
             master_secret: r.secret("keys.master_secret", checks::long_enough),
@@ -67,6 +72,7 @@ pub(super) fn settings(merged: Merged, folder: &Path) -> Result<Settings, Proble
         tokens: tokens(r),
         limits: limits(r),
         audit: audit(r),
+        stats: stats(r),
         log: log(r),
         environment,
         data_dir,
@@ -92,7 +98,18 @@ fn redis(r: &mut Reader, folder: &Path) -> Redis {
     }
 }
 
-fn server(r: &mut Reader, folder: &Path) -> Server {
+/// How long a server of that kind waits for a load balancer to notice that it goes. Only
+/// where another one can go on: a server with a database of its own has nobody to send
+/// clients to, and would come back later for nothing.
+fn automatic_leave(environment: &Environment, database: &Database) -> Duration {
+    let is_shared = matches!(database.url, DatabaseUrl::Postgres(_));
+    match environment.is_production() && is_shared {
+        true => AUTOMATIC_LEAVE,
+        false => Duration::ZERO,
+    }
+}
+
+fn server(r: &mut Reader, folder: &Path, leave: Duration) -> Server {
     Server {
         host: r.parsed("server.host", String::new(), checks::host),
         port: r.whole("server.port", 0..=65_535, ""),
@@ -108,7 +125,9 @@ fn server(r: &mut Reader, folder: &Path) -> Server {
         header_timeout: seconds(r, "server.header_seconds", 1..=300),
         body_timeout: seconds(r, "server.body_seconds", 1..=300),
         idle_timeout: seconds(r, "server.idle_seconds", 1..=3_600),
-        leave_timeout: seconds(r, "server.leave_seconds", 0..=3_600),
+        leave_timeout: r.parsed("server.leave_seconds", leave, |text| {
+            checks::seconds(text, leave, 3_600)
+        }),
         drain_timeout: seconds(r, "server.drain_seconds", 0..=3_600),
     }
 }
@@ -333,6 +352,12 @@ fn audit(r: &mut Reader) -> Audit {
     Audit {
         retention_days: unless_zero(r.whole("audit.retention_days", 0..=36_500, "days")),
         checkpoint_interval: seconds(r, "audit.checkpoint_seconds", 1..=86_400),
+    }
+}
+
+fn stats(r: &mut Reader) -> Stats {
+    Stats {
+        retention_days: unless_zero(r.whole("stats.retention_days", 0..=36_500, "days")),
     }
 }
 

@@ -1,6 +1,7 @@
 //! Reads single texts of the configuration: what each must look like, and the words when it does not.
 
 use std::net::IpAddr;
+use std::time::Duration;
 
 use super::known::distance;
 use super::problem::quoted;
@@ -69,15 +70,16 @@ pub(super) fn public_url(text: &str) -> Result<Option<String>, Fault> {
 }
 
 pub(super) fn redis_url(text: &str) -> Result<(), Fault> {
-    let place = text
-        .strip_prefix("redis://")
-        .or_else(|| text.strip_prefix("rediss://"))
-        .unwrap_or_default();
+    let schemes = ["redis", "rediss", "redis+cluster", "rediss+cluster"];
+    let place = match text.split_once("://") {
+        Some((scheme, place)) if schemes.contains(&scheme) => place,
+        _ => "",
+    };
     // "#insecure" would be a wish for TLS that asks nobody for a certificate.
     if place.is_empty() || place.contains('#') {
         return Err((
             "is not the address of a Redis server".into(),
-            "redis://HOST or rediss://HOST is expected".into(),
+            "redis://HOST, rediss://HOST or redis+cluster://HOST,HOST is expected".into(),
         ));
     }
     Ok(())
@@ -144,6 +146,20 @@ pub(super) fn switch(text: &str, automatic: bool) -> Result<bool, Fault> {
     }
 }
 
+/// Seconds, or what "auto" stands for.
+pub(super) fn seconds(text: &str, automatic: Duration, most: u64) -> Result<Duration, Fault> {
+    if text == "auto" {
+        return Ok(automatic);
+    }
+    match text.parse() {
+        Ok(number) if number <= most => Ok(Duration::from_secs(number)),
+        _ => Err((
+            format!("is {text}"),
+            format!("auto, or 0 to {most} seconds are expected"),
+        )),
+    }
+}
+
 pub(super) fn log_level(text: &str) -> Result<tracing::Level, Fault> {
     match text {
         "error" => Ok(tracing::Level::ERROR),
@@ -167,5 +183,28 @@ pub(super) fn log_format(text: &str) -> Result<LogFormat, Fault> {
             format!("is {}", quoted(text)),
             "json, text or auto is expected".into(),
         )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seconds_are_a_number_or_automatic() {
+        let five = Duration::from_secs(5);
+        let check = |text: &str, expected: Option<u64>| {
+            let found = seconds(text, five, 3600).ok();
+            assert_eq!(found, expected.map(Duration::from_secs), "{text}");
+        };
+        check("auto", Some(5));
+        check("0", Some(0));
+        check("3600", Some(3600));
+        for refused in ["3601", "-1", "1.5", "soon", ""] {
+            check(refused, None);
+        }
+        let (found, expected) = seconds("3601", five, 3600).unwrap_err();
+        assert_eq!(found, "is 3601");
+        assert_eq!(expected, "auto, or 0 to 3600 seconds are expected");
     }
 }

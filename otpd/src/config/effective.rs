@@ -152,6 +152,10 @@ mod tests {
             "postgres://h/d?user=u&password=********&a=b",
         );
         check("redis://:hunter2@h:6379/0", "redis://:********@h:6379/0");
+        check(
+            "redis+cluster://u:hunter2@one:1,two:2",
+            "redis+cluster://u:********@one:1,two:2",
+        );
         check("sqlite:otpd.db", "sqlite:otpd.db");
         check("sqlite:///./otpd.db", "sqlite:///./otpd.db");
         check("host=h password=hunter2", "********");

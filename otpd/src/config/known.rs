@@ -16,6 +16,9 @@ pub(super) const SECRETS: [&str; 4] = [
 /// Addresses that may hold a password: treated like secrets, but shown without it.
 pub(super) const SECRET_URLS: [&str; 3] = ["database.url", "redis.url", "email.smtp_url"];
 
+/// Whole numbers that the server may also find by itself ("auto").
+const AUTOMATIC: [&str; 1] = ["server.leave_seconds"];
+
 /// Tables whose names are free and whose fields are known whole numbers.
 pub(super) struct Family {
     /// Under which section they stand.
@@ -58,6 +61,8 @@ static FAMILIES: [&Family; 2] = [&POLICIES, &EMAIL_LEVELS];
 pub(super) enum Kind {
     Text,
     Whole,
+    /// A whole number, or "auto".
+    Automatic,
     Flag,
     List,
     Secret,
@@ -70,6 +75,7 @@ impl Kind {
         match self {
             Self::Text | Self::Secret | Self::SecretUrl => "text is expected",
             Self::Whole => "a whole number is expected",
+            Self::Automatic => "a whole number or \"auto\" is expected",
             Self::Flag => "true or false is expected",
             Self::List => "a list of texts is expected",
         }
@@ -121,6 +127,8 @@ impl Known {
             Kind::Secret
         } else if SECRET_URLS.contains(&key.as_str()) {
             Kind::SecretUrl
+        } else if AUTOMATIC.contains(&key.as_str()) {
+            Kind::Automatic
         } else {
             match default {
                 toml::Value::Integer(_) => Kind::Whole,
@@ -278,6 +286,7 @@ mod tests {
                 "policies",
                 "redis",
                 "server",
+                "stats",
                 "tokens"
             ]
         );

@@ -48,6 +48,8 @@ pub struct Settings {
     pub limits: Limits,
     /// The audit log.
     pub audit: Audit,
+    /// Statistics.
+    pub stats: Stats,
     /// The program's log.
     pub log: Log,
 }
@@ -281,6 +283,13 @@ pub struct Audit {
     pub retention_days: Option<u32>,
     /// Time between two signed checkpoints.
     pub checkpoint_interval: Duration,
+}
+
+/// `[stats]`
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stats {
+    /// Days after which statistics are removed, if ever.
+    pub retention_days: Option<u32>,
 }
 
 /// `[log]`

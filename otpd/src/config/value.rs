@@ -44,7 +44,8 @@ impl Found {
 
 fn from_toml(kind: Kind, value: toml::Value) -> Result<Value, String> {
     match (kind, value) {
-        (Kind::Text, toml::Value::String(text)) => Ok(Value::Text(text)),
+        (Kind::Text | Kind::Automatic, toml::Value::String(text)) => Ok(Value::Text(text)),
+        (Kind::Automatic, toml::Value::Integer(number)) => Ok(Value::Text(number.to_string())),
         (Kind::Secret, toml::Value::String(text)) => Ok(Value::Secret(SecretText::new(text))),
         (Kind::SecretUrl, toml::Value::String(text)) => Ok(Value::SecretUrl(SecretText::new(text))),
         (Kind::Whole, toml::Value::Integer(number)) => Ok(Value::Whole(number)),
@@ -64,6 +65,7 @@ fn from_toml(kind: Kind, value: toml::Value) -> Result<Value, String> {
 fn from_text(kind: Kind, text: String) -> Result<Value, String> {
     match kind {
         Kind::Text => Ok(Value::Text(text)),
+        Kind::Automatic => Ok(Value::Text(text.trim().to_owned())),
         Kind::Secret => Ok(Value::Secret(SecretText::new(text))),
         Kind::SecretUrl => Ok(Value::SecretUrl(SecretText::new(text))),
         Kind::Whole => match text.trim().parse() {
@@ -122,6 +124,7 @@ mod tests {
         check(Kind::Text, " a ", "text  a ");
         check(Kind::Secret, "s", "secret s");
         check(Kind::SecretUrl, "u", "url u");
+        check(Kind::Automatic, " 7 ", "text 7");
         check(Kind::Whole, "8004", "whole 8004");
         check(Kind::Whole, " 7 ", "whole 7");
         check(Kind::Whole, "-1", "whole -1");
@@ -154,6 +157,9 @@ mod tests {
         }
         check(Kind::Text, "\"a\"", "text a");
         check(Kind::Text, "1", "is a whole number");
+        check(Kind::Automatic, "1", "text 1");
+        check(Kind::Automatic, "\"auto\"", "text auto");
+        check(Kind::Automatic, "true", "is true or false");
         check(Kind::Secret, "\"s\"", "secret s");
         check(Kind::Secret, "12345", "is a whole number");
         check(Kind::SecretUrl, "\"u\"", "url u");

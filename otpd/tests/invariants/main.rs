@@ -15,6 +15,7 @@ mod crash;
 mod doors;
 mod durability;
 mod failover;
+mod finished;
 mod guesses;
 mod harness;
 mod hostile;

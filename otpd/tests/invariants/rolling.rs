@@ -153,5 +153,5 @@ fn let_leave(node: crate::harness::Server) {
     let said = said.expect("still ready a second after SIGTERM");
     assert_eq!(said.header("connection"), Some("close"));
     assert_eq!(node.stranger().get("/livez").status, 200);
-    assert!(node.stop().success());
+    assert!(node.ended().success());
 }

@@ -4,7 +4,8 @@ use std::net::TcpListener;
 use std::process::Output;
 use std::time::Duration;
 
-use crate::harness::surroundings::{now, until};
+use crate::harness::server::signal;
+use crate::harness::surroundings::{let_pass, now, until};
 use crate::harness::{Database, Device, Engine, Node, on_both};
 
 /// The longest that a start may take until it gives up.
@@ -214,3 +215,31 @@ fn stops(engine: Engine) {
 }
 
 on_both!(stops: start_and_stop_leave_a_sound_database_on_sqlite, start_and_stop_leave_a_sound_database_on_postgresql);
+
+/// A server that would take an hour to leave goes at once when it is told twice; not when
+/// one order arrives as two signals, as those of a terminal and of a wrapper do.
+fn told_twice(engine: Engine) {
+    let database = Database::new(engine);
+    let node = Node::new(&database).with("OTPD_SERVER__LEAVE_SECONDS", "3600");
+    let mut server = node.start();
+    signal("INT", server.pid());
+    signal("TERM", server.pid());
+    let mut stranger = server.stranger();
+    let mut status = || stranger.get("/readyz").status;
+    let leaves = until(Duration::from_secs(5), || (status() == 503).then_some(()));
+    assert!(leaves.is_some(), "it does not leave");
+    let_pass(Duration::from_secs(1));
+    assert!(server.is_alive(), "one order was taken for two");
+    signal("TERM", server.pid());
+    let begun = now();
+    assert!(server.ended().success());
+    assert!(
+        begun.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        begun.elapsed()
+    );
+    let output: Output = node.run(&["doctor"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+on_both!(told_twice: a_second_signal_ends_a_leaving_server_on_sqlite, a_second_signal_ends_a_leaving_server_on_postgresql);

@@ -192,7 +192,7 @@ async fn two_nodes_send_a_mailbox_no_more_mails_than_one() {
 }
 
 /// Runs the jobs until that is so.
-async fn jobs_until<F: Future<Output = bool>>(server: &Server, done: impl Fn() -> F) {
+pub(crate) async fn jobs_until<F: Future<Output = bool>>(server: &Server, done: impl Fn() -> F) {
     let stop = CancellationToken::new();
     let jobs = tokio::spawn(Arc::clone(&server.app).run_jobs(stop.clone()));
     let limit = std::time::Duration::from_secs(20);

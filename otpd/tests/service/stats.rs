@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::database::Engine;
+use crate::email_limits::jobs_until;
 use crate::harness::Server;
 use crate::on_both_engines;
 
@@ -76,6 +77,35 @@ async fn what_is_no_span_is_refused(engine: Engine) {
     assert_eq!(faults(endless).await, ["?from"]);
     let twice = "bucket=hour&bucket=day";
     assert_eq!(faults(twice).await, ["?bucket"]);
+}
+
+/// What the days from a little before the start on say of accepted codes, after a round
+/// of the jobs that many days later.
+async fn told_after(variables: &[(&str, &str)], days: i64) -> i64 {
+    let server = Server::with(Engine::Sqlite, variables).await;
+    let phone = server.device("phone", "alice").await;
+    assert!(server.accepts(&phone, &phone.code(&server)).await);
+    server.advance(days * 86_400);
+    // A round's last deed, after the statistics.
+    let latest = "/api/v1/audit/checkpoints/latest";
+    jobs_until(&server, async || server.get(latest).await.status == 200).await;
+    let span = "from=2027-01-15T00:00:00Z&to=2028-12-31T00:00:00Z&bucket=day";
+    let body = server.get(&format!("{STATS}?{span}")).await.data(200);
+    let registered = summed(&body, "/registrations");
+    let accepted = summed(&body, "/verifications/accepted");
+    assert_eq!(accepted, registered, "half of an hour");
+    accepted
+}
+
+#[tokio::test]
+async fn statistics_go_when_their_whole_day_is_older_than_the_retention() {
+    assert_eq!(told_after(&[], 400).await, 1);
+    assert_eq!(told_after(&[], 401).await, 0);
+    let short = [("OTPD_STATS__RETENTION_DAYS", "30")];
+    assert_eq!(told_after(&short, 30).await, 1);
+    assert_eq!(told_after(&short, 31).await, 0);
+    let for_ever = [("OTPD_STATS__RETENTION_DAYS", "0")];
+    assert_eq!(told_after(&for_ever, 700).await, 1);
 }
 
 #[tokio::test]

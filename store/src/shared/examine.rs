@@ -1,6 +1,6 @@
 //! What an administrator should know about a Redis server before relying on it.
 
-use super::link::{Fault, Link, client};
+use super::link::{Fault, Link, target};
 use super::{Inner, RedisSettings, SharedCounters};
 use crate::error::StoreError;
 
@@ -22,21 +22,21 @@ impl SharedCounters {
     /// # Errors
     /// [`StoreError::Unusable`] with a sentence for the administrator.
     pub async fn examine(settings: &RedisSettings) -> Result<RedisReport, StoreError> {
-        let client = client(settings)?;
+        let target = target(settings)?;
         let told = |fault: Fault| StoreError::Unusable(fault.to_string());
-        let link = Link::make(&client, 1, settings.connect).await;
+        let link = Link::make(&target, 1, settings.connect).await;
         let link = link.map_err(told)?;
-        let inner = Inner::new(client, settings);
+        let inner = Inner::new(target, settings);
         inner.probe(&link).await.map_err(told)?;
-        let info = tokio::time::timeout(settings.answer, link.text(&["INFO"])).await;
+        let info = tokio::time::timeout(settings.answer, link.info()).await;
         // A server may forbid INFO; it counts all the same.
         let info = info.ok().and_then(Result::ok);
-        report(info.as_deref())
+        report(info.as_deref(), link.is_cluster())
     }
 }
 
 /// Reads the answer to INFO.
-fn report(info: Option<&str>) -> Result<RedisReport, StoreError> {
+fn report(info: Option<&str>, as_cluster: bool) -> Result<RedisReport, StoreError> {
     let Some(info) = info else {
         return Ok(RedisReport {
             found: "it counts, and tells nothing of itself".into(),
@@ -59,10 +59,10 @@ fn report(info: Option<&str>) -> Result<RedisReport, StoreError> {
         return Err(StoreError::Unusable(text));
     }
     let mut notes = Vec::new();
-    if field("redis_mode") == Some("cluster") {
+    if field("redis_mode") == Some("cluster") && !as_cluster {
         notes.push(
-            "this is one node of a Redis Cluster: name a proxy or a single server, or most \
-             limits are counted by each otpd for itself"
+            "this is one node of a Redis Cluster: write redis+cluster:// (or rediss+cluster://), \
+             or each otpd counts most limits for itself"
                 .to_owned(),
         );
     }
@@ -92,7 +92,7 @@ mod tests {
     #[test]
     fn what_a_server_says_of_itself_is_judged() {
         fn check(info: &str, found: Result<&str, &str>, notes: usize) {
-            let report = report(Some(info)).map_err(|error| error.to_string());
+            let report = report(Some(info), false).map_err(|error| error.to_string());
             let report = report.as_ref();
             match found {
                 Ok(words) => assert_eq!(report.map(|it| it.found.as_str()), Ok(words)),
@@ -110,11 +110,12 @@ mod tests {
         check(&limited, Ok(words), 1);
         let cluster = limited.replace("standalone", "cluster");
         check(&cluster, Ok(words), 2);
+        assert_eq!(report(Some(&cluster), true).unwrap().notes.len(), 1);
         check("redis_version:4.0.14\r\n", Err("too old"), 0);
     }
 
     #[test]
     fn a_silent_server_is_taken_as_it_is() {
-        assert!(report(None).unwrap().notes.is_empty());
+        assert!(report(None, false).unwrap().notes.is_empty());
     }
 }

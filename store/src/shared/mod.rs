@@ -5,6 +5,9 @@
 //! call that failed, callers are told at once to count by themselves, and one task tries
 //! to come back.
 
+mod address;
+#[cfg(test)]
+mod cluster_tests;
 mod examine;
 mod link;
 #[cfg(test)]
@@ -28,7 +31,8 @@ use link::{Fault, Link};
 /// Where the counters are and how long somebody waits for them.
 #[derive(Clone)]
 pub struct RedisSettings {
-    /// `redis://…`, or `rediss://…` for TLS; it may hold a password.
+    /// `redis://…`, or `rediss://…` for TLS; `redis+cluster://one,two` and
+    /// `rediss+cluster://one,two` for nodes of a cluster. It may hold a password.
     pub url: String,
     /// A PEM file with the authorities that the server's certificate may come from; the
     /// public ones unless given.
@@ -59,7 +63,7 @@ pub struct SharedCounters {
 }
 
 struct Inner {
-    client: redis::Client,
+    target: link::Target,
     script: redis::Script,
     connect: Duration,
     answer: Duration,
@@ -118,7 +122,7 @@ impl SharedCounters {
     /// # Errors
     /// [`StoreError::Unusable`] when the settings can never work.
     pub async fn open(settings: &RedisSettings) -> Result<Self, StoreError> {
-        let inner = Arc::new(Inner::new(link::client(settings)?, settings));
+        let inner = Arc::new(Inner::new(link::target(settings)?, settings));
         inner.look().await;
         let keeper = tokio::spawn(Arc::clone(&inner).keep());
         Ok(Self { inner, keeper })
@@ -167,9 +171,9 @@ impl Drop for SharedCounters {
 }
 
 impl Inner {
-    fn new(client: redis::Client, settings: &RedisSettings) -> Self {
+    fn new(target: link::Target, settings: &RedisSettings) -> Self {
         Self {
-            client,
+            target,
             script: redis::Script::new(link::SCRIPT),
             connect: settings.connect,
             answer: settings.answer,
@@ -246,7 +250,7 @@ impl Inner {
     }
 
     async fn come_back(&self, number: u64) -> Result<(), Fault> {
-        let link = Link::make(&self.client, number, self.connect).await?;
+        let link = Link::make(&self.target, number, self.connect).await?;
         self.probe(&link).await?;
         self.find(link);
         Ok(())

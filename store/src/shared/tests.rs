@@ -57,12 +57,10 @@ fn question(rate: Rate, cost: u32) -> Question {
 
 /// Sends a command past the counters.
 async fn command(counters: &SharedCounters, words: &[&str]) -> redis::Value {
-    let mut connection = counters
-        .inner
-        .client
-        .get_multiplexed_async_connection()
-        .await
-        .unwrap();
+    let link::Target::One(client) = &counters.inner.target else {
+        panic!("one server");
+    };
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let mut command = redis::cmd(words[0]);
     command.arg(&words[1..]);
     command.query_async(&mut connection).await.unwrap()

@@ -20,6 +20,12 @@ statements! {
     DELAYS = "SELECT bucket, slot, CAST(SUM(count) AS BIGINT), CAST(SUM(seconds) AS BIGINT)
               FROM stat_delays WHERE bucket >= $1 AND bucket < $2
               GROUP BY bucket, slot ORDER BY bucket, slot";
+    SWEEP_COUNTS = "DELETE FROM stat_counts WHERE (bucket, chain, name) IN
+                    (SELECT bucket, chain, name FROM stat_counts WHERE bucket < $1
+                     ORDER BY bucket, chain, name LIMIT $2) RETURNING CAST(1 AS BIGINT)";
+    SWEEP_DELAYS = "DELETE FROM stat_delays WHERE (bucket, chain, slot) IN
+                    (SELECT bucket, chain, slot FROM stat_delays WHERE bucket < $1
+                     ORDER BY bucket, chain, slot LIMIT $2) RETURNING CAST(1 AS BIGINT)";
 }
 
 /// Slots to an octave, as a power of two.
@@ -130,6 +136,29 @@ impl Store {
         rows.iter()
             .map(|row| Ok((row.time(0)?, row.int(1)?, row.int(2)?, row.int(3)?)))
             .collect()
+    }
+
+    /// Removes some named counters of hours that began before that time, at most `limit`
+    /// rows; how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_counts(&self, before: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self
+            .write_rows(SWEEP_COUNTS, params![before, limit])
+            .await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
+    }
+
+    /// The same of delays.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_delays(&self, before: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self
+            .write_rows(SWEEP_DELAYS, params![before, limit])
+            .await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
     }
 }
 

@@ -360,6 +360,7 @@ impl Batch {
         self.lock(user);
         let refusal = Refusal::DeviceChanged;
         self.step(DEACTIVATE, params![id.0, at], Expect::One(refusal));
+        self.void_recovery_codes_for(id, user);
         self.void_issued(user);
     }
 
@@ -368,6 +369,7 @@ impl Batch {
         self.lock(user);
         self.step(DELETE_HOT, params![id.0], Expect::Any);
         self.step(DELETE, params![id.0], Expect::One(Refusal::DeviceChanged));
+        self.void_recovery_codes_for(id, user);
         self.void_issued(user);
     }
 
@@ -383,6 +385,7 @@ impl Batch {
         let refusal = Refusal::DeviceChanged;
         self.step(DELETE_IF_DEAD, params![id.0], Expect::One(refusal));
         self.step(DELETE_HOT, params![id.0], Expect::Any);
+        self.void_recovery_codes_for(id, user);
     }
 
     /// Puts a key sealed anew in the place of the one that was read.

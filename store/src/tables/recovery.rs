@@ -19,6 +19,7 @@ statements! {
     DELETE_ALL = "DELETE FROM recovery_codes WHERE user_id = $1";
     DELETE_IN_FORCE = "DELETE FROM recovery_codes WHERE user_id = $1 AND pending_for IS NULL";
     DELETE_PENDING = "DELETE FROM recovery_codes WHERE user_id = $1 AND pending_for IS NOT NULL";
+    DELETE_OF_DEVICE = "DELETE FROM recovery_codes WHERE user_id = $1 AND pending_for = $2";
     /// The set of an enrolment comes into force: first the old one goes.
     VOID_BEFORE = "DELETE FROM recovery_codes WHERE pending_for IS NULL AND user_id IN
                    (SELECT user_id FROM recovery_codes WHERE pending_for = $1)";
@@ -60,6 +61,11 @@ impl Batch {
     pub fn void_pending_recovery_codes(&mut self, user: UserId) {
         self.lock(user);
         self.step(DELETE_PENDING, params![user.0], Expect::Any);
+    }
+
+    /// Removes the codes that wait for a device's confirmation, which will not come any more.
+    pub(crate) fn void_recovery_codes_for(&mut self, device: DeviceId, user: UserId) {
+        self.step(DELETE_OF_DEVICE, params![user.0, device.0], Expect::Any);
     }
 
     /// Removes all of a user's codes.

@@ -23,6 +23,9 @@ statements! {
                  CAST(SUM(locked) AS BIGINT), CAST(SUM(registered) AS BIGINT),
                  CAST(SUM(deactivated) AS BIGINT)
                FROM stats WHERE bucket >= $1 AND bucket < $2 GROUP BY bucket ORDER BY bucket";
+    SWEEP = "DELETE FROM stats WHERE (bucket, chain) IN
+             (SELECT bucket, chain FROM stats WHERE bucket < $1 ORDER BY bucket, chain LIMIT $2)
+             RETURNING CAST(1 AS BIGINT)";
     DEVICES = "SELECT CAST(COUNT(1) AS BIGINT),
                  CAST(COUNT(deactivated_at) AS BIGINT),
                  CAST(COUNT(CASE WHEN deactivated_at IS NULL THEN pending_until END) AS BIGINT),
@@ -143,6 +146,16 @@ impl Store {
     pub async fn stats_by_hour(&self, from: Time, to: Time) -> Result<Vec<HourStats>, StoreError> {
         let rows = self.patient_rows(BY_HOUR, params![from, to]).await?;
         rows.iter().map(hour).collect()
+    }
+
+    /// Removes some hours that began before that time, of some chains, at most `limit`
+    /// rows; how many.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn sweep_stats(&self, before: Time, limit: i64) -> Result<i64, StoreError> {
+        let gone = self.write_rows(SWEEP, params![before, limit]).await?;
+        Ok(i64::try_from(gone.len()).unwrap_or(limit))
     }
 
     /// Devices and users as they are now.

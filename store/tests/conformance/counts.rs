@@ -106,3 +106,52 @@ pub async fn a_refused_batch_counts_nothing(world: World) {
     assert!(store.counts(ever.0, ever.1).await.unwrap().is_empty());
     assert!(store.delays(ever.0, ever.1).await.unwrap().is_empty());
 }
+
+/// Only whole hours before the limit go, the oldest first, and never more than asked for.
+pub async fn old_hours_are_swept_some_at_a_time(world: World) {
+    let store = world.store().await;
+    let at = count(&store, &["a", "b"], &[3, 90]).await;
+    for hour in [0, HOUR_MS, 2 * HOUR_MS] {
+        for chain in [1, 2] {
+            for insert in [
+                format!("stats VALUES ({hour}, {chain}, 1, 0, 0, 0, 0)"),
+                format!("stat_counts VALUES ({hour}, {chain}, 'a', 1)"),
+                format!("stat_delays VALUES ({hour}, {chain}, 3, 1, 0)"),
+            ] {
+                let insert = format!("INSERT INTO {insert}");
+                world.database.execute(&insert).await;
+            }
+        }
+    }
+    let before = Time::from_millis(2 * HOUR_MS);
+    let swept = async |limit| {
+        [
+            store.sweep_stats(before, limit).await.unwrap(),
+            store.sweep_counts(before, limit).await.unwrap(),
+            store.sweep_delays(before, limit).await.unwrap(),
+        ]
+    };
+    assert_eq!(swept(3).await, [3; 3]);
+    // Of the first hour nothing is left, of the second one chain.
+    let early = (Time::from_millis(0), Time::from_millis(3 * HOUR_MS));
+    let hours = async || {
+        let stats = store.stats_by_hour(early.0, early.1).await.unwrap();
+        let counts = store.counts(early.0, early.1).await.unwrap();
+        let delays = store.delays(early.0, early.1).await.unwrap();
+        let stats = stats.iter().map(|hour| (hour.from, hour.accepted));
+        let counts = counts.iter().map(|(from, _, count)| (*from, *count));
+        let delays = delays.iter().map(|(from, _, count, _)| (*from, *count));
+        let all: [Vec<(Time, i64)>; 3] = [stats.collect(), counts.collect(), delays.collect()];
+        all
+    };
+    let second = (Time::from_millis(HOUR_MS), 1);
+    let third = (before, 2);
+    assert_eq!(hours().await, [0; 3].map(|_| vec![second, third]));
+    assert_eq!(swept(3).await, [1; 3]);
+    assert_eq!(swept(3).await, [0; 3]);
+    assert_eq!(hours().await, [0; 3].map(|_| vec![third]));
+    // The present hour is as it was.
+    let (from, to) = (hour_of(at), hour_of(at).plus_millis(HOUR_MS));
+    assert_eq!(store.counts(from, to).await.unwrap().len(), 2);
+    assert_eq!(store.delays(from, to).await.unwrap().len(), 2);
+}

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use domain::challenge::{ChallengeKind, Method};
 use domain::verify::{Attempt, Factor, Spoken, Subject};
-use domain::{Ask, ChallengeId, UserId, UserName, Verdict};
+use domain::{Ask, ChallengeId, Time, UserId, UserName, Verdict};
 use otp::Code;
 use store::{Answer, Batch, NewChallenge, Refusal, Store, Submission};
 
@@ -259,4 +259,33 @@ pub async fn recovery_codes_of_an_enrolment_wait_for_its_confirmation(world: Wor
     assert_eq!(void.verdict, Verdict::Rejected);
     let right = store.attempt(spoken(2)).await.unwrap();
     assert_eq!(method(&right), Some(Method::Recovery));
+}
+
+/// However an enrolment comes to nothing, nobody has its codes afterwards, and those in
+/// force stay.
+pub async fn recovery_codes_of_an_enrolment_go_with_its_device(world: World) {
+    let store = world.store().await;
+    let now = store.now().await.unwrap();
+    for (name, end) in [
+        ("cleared", Batch::clear_dead_device as fn(&mut Batch, _, _)),
+        ("deleted", Batch::delete_device),
+        ("deactivated", |batch: &mut Batch, device, user| {
+            batch.deactivate_device(device, user, Time::from_millis(1));
+        }),
+    ] {
+        let enrolled = enrol_pending(&store, name, name, 600).await;
+        let mut batch = Batch::new();
+        for (hash, pending_for) in [(1, None), (2, Some(enrolled.device))] {
+            let id = store.new_id().await.unwrap();
+            batch.insert_recovery_code(id, enrolled.user, [hash; 32], pending_for, now);
+        }
+        store.commit(batch).await.unwrap();
+        let mut batch = Batch::new();
+        end(&mut batch, enrolled.device, enrolled.user);
+        store.commit(batch).await.unwrap();
+        let waiting = "SELECT id FROM recovery_codes WHERE pending_for IS NOT NULL";
+        assert_eq!(world.database.query(waiting).await.len(), 0, "{name}");
+        let left = store.recovery_codes_left(enrolled.user).await.unwrap();
+        assert_eq!(left, 1, "{name}");
+    }
 }

@@ -37,6 +37,7 @@ pub(in crate::input) fn settings() -> Settings {
         address_failures_per_minute: 0,
         key_per_second: None,
         retention: None,
+        stats_retention: None,
         public_url: "https://otp.example".into(),
         session_seconds: 900,
         signing_key_age: std::time::Duration::from_secs(86_400),

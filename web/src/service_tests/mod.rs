@@ -80,6 +80,7 @@ fn app_settings(debug: bool) -> app::Settings {
         address_failures_per_minute: 5,
         key_per_second: None,
         retention: None,
+        stats_retention: None,
         public_url: "https://otp.example".into(),
         session_seconds: 900,
         signing_key_age: Duration::from_secs(86_400),

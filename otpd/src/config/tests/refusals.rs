@@ -209,8 +209,13 @@ fn values_that_mean_nothing() {
     check_value("OTPD_LOG__FORMAT", "xml", formats);
     let proxies = "holds \"*\"; addresses (192.0.2.1) and networks (10.0.0.0/8) are expected";
     check_value("TRUSTED_PROXIES", "::1, *", proxies);
-    let redis = "is not the address of a Redis server; redis://HOST or rediss://HOST is expected";
-    for url in ["hunter2", "redis://", "http://x", "rediss://x/#insecure"] {
+    let redis = "is not the address of a Redis server; redis://HOST, rediss://HOST or redis+cluster://HOST,HOST is expected";
+    for url in [
+        "hunter2",
+        "redis://",
+        "a+cluster://x",
+        "redis://x/#insecure",
+    ] {
         check_value("REDIS_URL", url, redis);
     }
     let mysql = "is an address of the kind `mysql:`; sqlite:FILE, sqlite:///FILE or postgresql://… is expected";

@@ -66,6 +66,7 @@ fn the_defaults_are_as_documented() {
         checkpoint_interval: Duration::from_secs(60),
     };
     assert_eq!(s.audit, audit);
+    assert_eq!(s.stats.retention_days, Some(400));
     let log = Log {
         level: tracing::Level::INFO,
         format: LogFormat::Auto,
@@ -287,6 +288,7 @@ fn the_other_values_arrive() {
         ("OTPD_ACCOUNTS__SESSION_MINUTES", "5"),
         ("OTPD_TOKENS__ROTATE_DAYS", "1"),
         ("OTPD_AUDIT__RETENTION_DAYS", "365"),
+        ("OTPD_STATS__RETENTION_DAYS", "0"),
         ("OTPD_JWT__DEFAULT_SCOPES", "otp:verify"),
         ("OTPD_LOG__LEVEL", "debug"),
         ("OTPD_LOG__FORMAT", "json"),
@@ -310,8 +312,32 @@ fn the_other_values_arrive() {
     assert_eq!(s.accounts.session, Duration::from_secs(300));
     assert_eq!(s.tokens.rotation, Duration::from_secs(86_400));
     assert_eq!(s.audit.retention_days, Some(365));
+    assert_eq!(s.stats.retention_days, None);
     assert_eq!(s.jwt.default_scopes.to_string(), "otp:verify");
     assert_eq!(s.log.level, tracing::Level::DEBUG);
     assert_eq!(s.log.format, LogFormat::Json);
     assert!(s.debug);
+}
+
+#[test]
+fn a_server_that_others_can_stand_in_for_takes_its_time_to_leave() {
+    fn check(variables: &[(&str, &str)], seconds: u64) {
+        let mut variables = variables.to_vec();
+        variables.push(("MASTER_SECRET", "0123456789-0123456789-0123456789"));
+        let found = settings(&variables).server.leave_timeout;
+        assert_eq!(found, Duration::from_secs(seconds), "{variables:?}");
+    }
+    let production = ("ENVIRONMENT", "production");
+    let shared = ("DATABASE_URL", "postgres://u:p@h/d");
+    check(&[], 0);
+    check(&[production], 0);
+    check(&[shared], 0);
+    check(&[production, shared], 5);
+    let leave = |seconds| ("OTPD_SERVER__LEAVE_SECONDS", seconds);
+    check(&[production, shared, leave("0")], 0);
+    check(&[production, shared, leave("auto")], 5);
+    check(&[leave(" 30 ")], 30);
+    let setup = Setup::new(&[]).toml("[server]\nleave_seconds = 7\n");
+    let found = setup.loaded().settings.server.leave_timeout;
+    assert_eq!(found, Duration::from_secs(7));
 }

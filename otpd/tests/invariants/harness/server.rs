@@ -208,8 +208,13 @@ impl Server {
     }
 
     /// Ends it in order (SIGTERM).
-    pub(crate) fn stop(mut self) -> ExitStatus {
+    pub(crate) fn stop(self) -> ExitStatus {
         signal("TERM", self.child.id());
+        self.ended()
+    }
+
+    /// Waits for the end of a server that was told to stop.
+    pub(crate) fn ended(mut self) -> ExitStatus {
         let limit = Duration::from_secs(30);
         let ended = until(limit, || self.child.try_wait().expect("a child"));
         ended.unwrap_or_else(|| panic!("still running {limit:?} after SIGTERM"))
