@@ -153,7 +153,7 @@ impl Lane {
     /// Nothing is answered from here: the caller does that once the commit is certain.
     async fn transact(&self, submissions: &[&Submission]) -> Result<Ended, Stop> {
         let session = self.line.session().map_err(Stop::before_commit)?;
-        let seen = match load::load(session, submissions, self.line.tail.chain).await {
+        let seen = match load::load(session, submissions, self.line.own_head()).await {
             Ok(seen) => seen,
             Err(Blind::Trouble(Trouble::Lost(error))) => {
                 return Err(Stop::Lost(None, Trouble::Lost(error)));
@@ -191,13 +191,13 @@ impl Lane {
         seen: Seen,
     ) -> Result<(Vec<Option<Reply>>, crate::lane::fold::Writes), StoreError> {
         let tail = &self.line.tail;
-        if seen.head != tail.head {
+        if seen.own.head != tail.head {
             return Err(StoreError::Corrupt(format!(
                 "somebody else wrote to chain {}",
                 tail.chain
             )));
         }
-        let at = tail.time(seen.clock)?;
+        let at = self.line.time(&seen.own)?;
         let is_taken = |s: &Submission| seen.taken.contains(&s.attempt.subject);
         let ours: Vec<&Submission> = submissions
             .iter()

@@ -7,11 +7,12 @@ use domain::Time;
 
 use super::connect::Place;
 use super::inbox::Inbox;
-use super::load::{self, BEGIN, COMMIT, OWN_HEAD, read_head};
+use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, read_head};
 use super::save;
 use super::session::{Call, Done, Session};
 use super::trouble::Trouble;
 use super::value::row;
+use super::watch::Watch;
 use crate::error::StoreError;
 use crate::lane::Judge;
 use crate::lane::chain::{self, Tail};
@@ -24,6 +25,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Line {
     place: Arc<Place>,
     judge: Arc<dyn Judge>,
+    watch: Arc<Watch>,
     statements: Vec<&'static str>,
     /// `None` only while a lost one is being replaced.
     session: Option<Session>,
@@ -50,6 +52,7 @@ impl Line {
     pub(super) async fn open(
         place: Arc<Place>,
         judge: Arc<dyn Judge>,
+        watch: Arc<Watch>,
         statements: Vec<&'static str>,
     ) -> Result<Self, StoreError> {
         let session = Session::open(&place, &statements).await?;
@@ -57,6 +60,7 @@ impl Line {
         Ok(Self {
             place,
             judge,
+            watch,
             statements,
             session: Some(session),
             tail,
@@ -66,6 +70,18 @@ impl Line {
     /// The connection, unless it has been dropped.
     pub(super) fn session(&self) -> Result<&Session, Trouble> {
         self.session.as_ref().ok_or(Trouble::Lost(None))
+    }
+
+    /// Locks the chain's end and asks where it stands and what time it is.
+    pub(super) fn own_head(&self) -> Call<'static> {
+        let call = Call::new(OWN_HEAD).with(self.tail.chain);
+        call.with(self.watch.looked())
+    }
+
+    /// The time of a batch: the database's, but never before what any chain has stored.
+    pub(super) fn time(&self, own: &OwnHead) -> Result<Time, StoreError> {
+        let mark = self.watch.mark(own.clock, own.mark);
+        self.tail.time_after(own.clock, mark)
     }
 
     /// Returns when the connection has ended.
@@ -126,9 +142,9 @@ impl Line {
 
     async fn reconnect(&mut self, maybe: Option<&Tail>) -> Result<(), StoreError> {
         let session = Session::open(&self.place, &self.statements).await?;
-        let call = Call::new(OWN_HEAD).with(self.tail.chain);
-        let done = session.call(call).await.map_err(Trouble::into_error)?;
-        let (head, _) = read_head(&done.rows)?;
+        let done = session.call(self.own_head()).await;
+        let done = done.map_err(Trouble::into_error)?;
+        let OwnHead { head, .. } = read_head(&done.rows)?;
         match maybe {
             Some(tail) if tail.head == head => self.tail = tail.clone(),
             _ if self.tail.head == head => {}

@@ -15,6 +15,7 @@ mod session;
 mod tls;
 mod trouble;
 mod value;
+mod watch;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -40,6 +41,7 @@ use line::Line;
 use manage::{Manager, Work};
 use readers::Readers;
 use session::Session;
+use watch::Watch;
 
 /// Attempts that may wait in one lane; more are told to come back.
 const ATTEMPT_PLACES: usize = 4096;
@@ -231,7 +233,11 @@ impl Writers {
         wait: Duration,
         judge: &Arc<dyn Judge>,
     ) -> Result<Self, StoreError> {
-        let open = |statements| Line::open(Arc::clone(place), Arc::clone(judge), statements);
+        let watch = Arc::new(Watch::default());
+        let open = |statements| {
+            let (place, judge, watch) = (Arc::clone(place), Arc::clone(judge), Arc::clone(&watch));
+            Line::open(place, judge, watch, statements)
+        };
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
         for _ in 0..number {
