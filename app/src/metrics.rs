@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     locks: Counter,
     connections: Gauge<u64, AtomicU64>,
     connections_refused: Counter,
+    chains_broken: Counter,
     pub(crate) mail: MailCounters,
     redis: RedisCounters,
 }
@@ -77,6 +78,7 @@ impl Metrics {
             locks: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            chains_broken: Counter::default(),
             mail: MailCounters::new(&mut registry),
             redis: RedisCounters::new(&mut registry),
             registry: Mutex::new(Registry::default()),
@@ -104,6 +106,11 @@ impl Metrics {
             "clock_behind",
             "Requests refused because the clock stood back",
             &self.clock_behind,
+        );
+        counter(
+            "chains_broken",
+            "Audit chains left because the database had lost or changed their end",
+            &self.chains_broken,
         );
         counter(
             "unauthenticated",
@@ -229,6 +236,8 @@ impl App {
         self.metrics.connections.set(connections);
         let counted = self.metrics.connections_refused.inner();
         counted.store(refused, Ordering::Relaxed);
+        let broken = self.metrics.chains_broken.inner();
+        broken.store(self.store.broken_chains(), Ordering::Relaxed);
         if let Some(shared) = &self.limits.shared {
             self.metrics.redis.take(shared);
         }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Time;
+use domain::chain::Head;
 
 use super::connect::Place;
 use super::inbox::Inbox;
@@ -43,7 +44,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static str> {
 pub(super) enum Recovery {
     /// There is a connection again, and the chain's end is known.
     Back,
-    /// The server stops, or what is stored cannot be true: this lane is over.
+    /// The server stops: this lane is over.
     Over,
 }
 
@@ -116,10 +117,6 @@ impl Line {
             }
             match self.reconnect(maybe.as_ref()).await {
                 Ok(()) => break,
-                Err(StoreError::Corrupt(what)) => {
-                    tracing::error!(chain = self.tail.chain, what, "a lane stays closed");
-                    return Recovery::Over;
-                }
                 Err(error) => {
                     let now = error.to_string();
                     if now != said {
@@ -144,19 +141,48 @@ impl Line {
         let session = Session::open(&self.place, &self.statements).await?;
         let done = session.call(self.own_head()).await;
         let done = done.map_err(Trouble::into_error)?;
-        let OwnHead { head, .. } = read_head(&done.rows)?;
+        let head = read_head(&done.rows)?.map(|own| own.head);
         match maybe {
-            Some(tail) if tail.head == head => self.tail = tail.clone(),
-            _ if self.tail.head == head => {}
-            _ => {
-                return Err(StoreError::Corrupt(format!(
-                    "chain {} ends at {}, where this lane left it at {}",
-                    self.tail.chain, head.seq, self.tail.head.seq
-                )));
-            }
+            Some(tail) if head == Some(tail.head) => self.tail = tail.clone(),
+            _ if head == Some(self.tail.head) => {}
+            _ => self.begin_anew(&session, head).await?,
         }
         self.session = Some(session);
         Ok(())
+    }
+
+    /// The database has this chain otherwise than it was confirmed: a standby was promoted
+    /// that lagged, a backup was put in place, or somebody else wrote. What there is of it
+    /// is left as it is, for a checkpoint to tell what is missing, and another one begins
+    /// as at a start: users are served again, and no event hides the break.
+    async fn begin_anew(
+        &mut self,
+        session: &Session,
+        found: Option<Head>,
+    ) -> Result<(), StoreError> {
+        let tail = begin(session, self.judge.as_ref()).await?;
+        tracing::error!(
+            chain = self.tail.chain,
+            confirmed = self.tail.head.seq,
+            found = found.map(|head| head.seq),
+            new_chain = tail.chain,
+            "the database has lost or changed acknowledged events: a new chain begins; \
+             `otpd audit verify` with the last exported checkpoint tells what is missing"
+        );
+        self.watch.left_chain();
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// The chain's end where this lane left it. Otherwise the connection leads to another
+    /// database than before, and is of no use.
+    pub(super) fn ours(&self, own: Option<OwnHead>) -> Result<OwnHead, Trouble> {
+        let ours = own.filter(|own| own.head == self.tail.head);
+        ours.ok_or_else(|| {
+            let chain = self.tail.chain;
+            tracing::error!(chain, "a chain does not end where this lane left it");
+            Trouble::Lost(None)
+        })
     }
 
     /// Up to the pause again, so that the lanes of all nodes do not come at once.

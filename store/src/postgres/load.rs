@@ -86,7 +86,8 @@ statements! {
 
 /// What a batch saw.
 pub(super) struct Seen {
-    pub(super) own: OwnHead,
+    /// `None` when the chain has no head.
+    pub(super) own: Option<OwnHead>,
     pub(super) loaded: Loaded,
     /// Subjects whose user another lane or node works on: they are for the next batch.
     pub(super) taken: HashSet<Subject>,
@@ -221,19 +222,19 @@ impl<'a> Asked<'a> {
 }
 
 /// Reads the rows of [`OWN_HEAD`].
-pub(super) fn read_head(rows: &[Row]) -> Result<OwnHead, StoreError> {
-    let row = rows
-        .first()
-        .ok_or_else(|| StoreError::Corrupt("the lane's chain has no head".into()))?;
+pub(super) fn read_head(rows: &[Row]) -> Result<Option<OwnHead>, StoreError> {
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let head = Head {
         seq: field(row, 0)?,
         link: Link(fixed(field(row, 1)?)?),
     };
-    Ok(OwnHead {
+    Ok(Some(OwnHead {
         head,
         clock: Time::from_millis(field(row, 2)?),
         mark: field::<Option<i64>>(row, 3)?.map(Time::from_millis),
-    })
+    }))
 }
 
 /// Devices with a locked guard, and the names of the others.

@@ -194,12 +194,7 @@ impl Manager {
         if rows(1).len() != guards.len() {
             return Err(StoreError::Refused(Refusal::UserGone).into());
         }
-        let own = read_head(rows(2))?;
-        if own.head != self.line.tail.head {
-            let chain = self.line.tail.chain;
-            let what = format!("somebody else wrote to chain {chain}");
-            return Err(StoreError::Corrupt(what).into());
-        }
+        let own = self.line.ours(read_head(rows(2))?)?;
         Ok(self.line.time(&own)?)
     }
 }

@@ -76,6 +76,7 @@ pub(crate) struct Database {
 
 /// Everything that writes.
 struct Writers {
+    watch: Arc<Watch>,
     lanes: Vec<Arc<Inbox<Waiting>>>,
     work: Arc<Inbox<Work>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -186,6 +187,18 @@ impl Database {
         lanes.map(|inbox| inbox.len()).sum()
     }
 
+    /// Whether every lane that was started is connected and at work: reading may go on
+    /// while some users are not served.
+    pub(crate) fn serves(&self) -> bool {
+        self.writers.get().is_none_or(Writers::serve)
+    }
+
+    /// Chains that lanes had to leave since the start.
+    pub(crate) fn broken_chains(&self) -> u64 {
+        let writers = self.writers.get();
+        writers.map_or(0, |writers| writers.watch.broken())
+    }
+
     /// Serves what waits, then ends the lanes and closes the connections.
     pub(crate) async fn close(&self) {
         if let Some(writers) = self.writers.get() {
@@ -252,6 +265,7 @@ impl Writers {
         let manager = Manager::new(line, Arc::clone(&work), Arc::clone(judge));
         tasks.push(tokio::spawn(manager.serve()));
         Ok(Self {
+            watch,
             lanes,
             work,
             tasks: Mutex::new(tasks),
@@ -266,6 +280,13 @@ impl Writers {
         // The remainder is less than the number of lanes, and there is at least one.
         let place = hasher.finish() % self.lanes.len() as u64;
         &self.lanes[place as usize]
+    }
+
+    /// Whether every lane is connected and at work.
+    fn serve(&self) -> bool {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = tasks.iter().any(JoinHandle::is_finished);
+        !ended && self.work.is_open() && self.lanes.iter().all(|inbox| inbox.is_open())
     }
 
     fn shut(&self) {

@@ -1,6 +1,6 @@
 //! What the lines of one node know together about their database.
 
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use domain::Time;
 
@@ -11,6 +11,8 @@ pub(super) struct Watch {
     mark: AtomicI64,
     /// The database's clock at that look.
     looked: AtomicI64,
+    /// Chains that had to be left because the database has them otherwise.
+    broken: AtomicU64,
 }
 
 impl Watch {
@@ -28,6 +30,16 @@ impl Watch {
             self.looked.store(clock.millis(), Ordering::Relaxed);
         }
         Time::from_millis(self.mark.load(Ordering::Relaxed))
+    }
+
+    /// One more chain was left.
+    pub(super) fn left_chain(&self) {
+        self.broken.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many were.
+    pub(super) fn broken(&self) -> u64 {
+        self.broken.load(Ordering::Relaxed)
     }
 }
 

@@ -12,7 +12,7 @@ mod enrolled;
 mod idempotency;
 mod judge;
 mod loss;
-
+mod lossy;
 mod management;
 mod nodes;
 mod outbox;
