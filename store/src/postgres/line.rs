@@ -8,7 +8,7 @@ use domain::chain::Head;
 
 use super::connect::Place;
 use super::inbox::Inbox;
-use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, read_head};
+use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, TOUCH_HEAD, read_head};
 use super::save;
 use super::session::{Call, Done, Session};
 use super::trouble::Trouble;
@@ -139,9 +139,18 @@ impl Line {
 
     async fn reconnect(&mut self, maybe: Option<&Tail>) -> Result<(), StoreError> {
         let session = Session::open(&self.place, &self.statements).await?;
-        let done = session.call(self.own_head()).await;
-        let done = done.map_err(Trouble::into_error)?;
-        let head = read_head(&done.rows)?.map(|own| own.head);
+        // That the last batch stands there does not say that the standbys have it. They
+        // have all that came before a commit that has waited for them.
+        let calls = vec![
+            Call::new(BEGIN),
+            self.own_head(),
+            Call::new(TOUCH_HEAD).with(self.tail.chain),
+            Call::new(COMMIT),
+        ];
+        let done = session.round_trip(calls).await;
+        let done = done.map_err(|failure| failure.trouble.into_error())?;
+        let found = done.get(1).map(|done| &done.rows[..]).unwrap_or_default();
+        let head = read_head(found)?.map(|own| own.head);
         match maybe {
             Some(tail) if head == Some(tail.head) => self.tail = tail.clone(),
             _ if head == Some(self.tail.head) => {}

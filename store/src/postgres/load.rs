@@ -66,6 +66,8 @@ statements! {
                       BETWEEN CAST($2 AS BIGINT) AND CAST($2 AS BIGINT) + 999
                     THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END
                 FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
+    /// Changes nothing, but makes the transaction one that writes.
+    TOUCH_HEAD = "UPDATE chain_heads SET at = at WHERE chain = $1";
     DEVICES = concat!(device_columns!(), "WHERE d.name = ANY($1)");
     PEOPLE = "SELECT u.id, u.name FROM users u WHERE u.name = ANY($1)";
     OWN_DEVICES = concat!(device_columns!(), "WHERE d.deactivated_at IS NULL AND d.user_id IN
