@@ -29,6 +29,9 @@ pub struct Details {
     pub mail: Option<&'static str>,
 }
 
+const UNSAFE: &str = "The database server runs with a setting with which it can lose what it \
+    has confirmed; the log names it. Nothing is accepted.";
+
 /// Told until the server is started anew: by then somebody has read it.
 const FORGOTTEN: &str = "The database has lost or changed what was acknowledged before: \
     a standby that lagged, or a backup, has taken its place. `otpd audit verify` with the \
@@ -61,8 +64,11 @@ impl App {
     /// mail the server is ready all the same.
     pub async fn health(&self) -> (Readiness, Health) {
         let database = self.store.ping().await;
-        let forgotten = (self.store.broken_chains() > 0).then_some(FORGOTTEN);
-        let (readiness, database) = match (database, forgotten) {
+        let noted = match self.store.is_unsafe() {
+            true => Some(UNSAFE),
+            false => (self.store.broken_chains() > 0).then_some(FORGOTTEN),
+        };
+        let (readiness, database) = match (database, noted) {
             (Ok(()), None) => (Readiness::Ready, "ok"),
             (Ok(()), Some(_)) => (Readiness::Ready, "degraded"),
             (Err(_), _) => (Readiness::NotReady, "unavailable"),
@@ -90,8 +96,8 @@ impl App {
                 mail,
                 redis,
             },
-            details: (forgotten.is_some() || trouble.is_some()).then_some(Details {
-                database: forgotten,
+            details: (noted.is_some() || trouble.is_some()).then_some(Details {
+                database: noted,
                 mail: trouble,
             }),
         };

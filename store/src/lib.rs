@@ -203,6 +203,15 @@ impl Store {
         }
     }
 
+    /// Whether the database server has been set to lose what it confirms: nothing is
+    /// accepted until that is mended, and the log says which setting it is.
+    pub fn is_unsafe(&self) -> bool {
+        match &self.db {
+            Db::Sqlite(_) => false,
+            Db::Postgres(db) => db.is_unsafe(),
+        }
+    }
+
     /// Whether the database answers right now, and every lane serves.
     ///
     /// # Errors

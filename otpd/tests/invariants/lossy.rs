@@ -97,6 +97,42 @@ fn i8_i15_events_that_the_database_has_lost_are_reported_and_service_returns() {
     assert!(found.lines().any(cut), "chain {chain}: {found}");
 }
 
+#[test]
+fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
+    let postgres = OwnPostgres::new();
+    let database = Database::on_server(&postgres.url());
+    let server = Node::new(&database).start();
+    let device = Device::hotp(&mut server.admin(), "d", "u");
+    assert!(device.accepts(&mut server.admin(), &device.code(0)));
+    let set = |sql: &str| {
+        simple_query(&postgres.url(), sql);
+        simple_query(&postgres.url(), "SELECT pg_reload_conf()");
+    };
+    let ask = |counter: u64| {
+        let question = device.question(&device.code(counter));
+        server.admin().post("/api/v1/otp/verify", &question)
+    };
+    set("ALTER SYSTEM SET fsync = off");
+    comes("it is noticed", || !ready(&server));
+    assert_eq!(ask(1).status, 503);
+    assert!(said(&server, "fsync = off"));
+    // New connections are no way around it.
+    database.query(&format!("SELECT pg_terminate_backend(pid) {ACTIVITY}"));
+    let served = until(Duration::from_secs(3), || {
+        (ask(1).status != 503).then_some(())
+    });
+    assert!(served.is_none());
+    set("ALTER SYSTEM RESET fsync");
+    comes("service", || ready(&server) && ask(1).status == 200);
+    // Also a server that was stopped and comes back in that way.
+    set("ALTER SYSTEM SET full_page_writes = off");
+    database.query(&format!("SELECT pg_terminate_backend(pid) {ACTIVITY}"));
+    comes("it is noticed", || said(&server, "full_page_writes = off"));
+    comes("it is not ready", || !ready(&server));
+    set("ALTER SYSTEM RESET full_page_writes");
+    comes("service", || ready(&server) && ask(2).status == 200);
+}
+
 /// The server says with a warning that it has not waited for the standby, then confirms.
 #[test]
 fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {

@@ -12,6 +12,7 @@ use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, SimpleQuer
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
+use super::inspect::{self, SETTINGS};
 use super::tls;
 use super::trouble::leaves_doubt;
 use crate::error::StoreError;
@@ -101,6 +102,8 @@ pub(super) enum Reason {
     Late,
     /// It takes no writes.
     Standby,
+    /// It may lose what it confirms: why.
+    Unsafe(String),
 }
 
 /// No host was of use.
@@ -191,15 +194,18 @@ impl Place {
         let connected = host.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(Reason::Failed)?;
         let wire = Wire::of(connection);
-        let set_up = format!("{}; {IS_STANDBY}", role.settings());
+        let writes = role != Role::Reader && self.access == Access::Write;
+        let asks = if writes { SETTINGS } else { IS_STANDBY };
+        let set_up = format!("{}; {asks}", role.settings());
         let said = client.simple_query(&set_up).await.map_err(Reason::Failed)?;
-        let standby = said
-            .iter()
-            .any(|said| matches!(said, SimpleQueryMessage::Row(row) if row.get(0) == Some("true")));
-        if standby && self.access == Access::Write {
+        let found = told(&said);
+        if self.access == Access::Write && found.first().is_some_and(|word| word == "true") {
             return Err(Reason::Standby);
         }
-        Ok((client, wire))
+        match inspect::objection(&found).filter(|_| writes) {
+            Some(sentence) => Err(Reason::Unsafe(sentence)),
+            None => Ok((client, wire)),
+        }
     }
 
     fn sentence(&self, reasons: &[(usize, Reason)]) -> String {
@@ -208,6 +214,7 @@ impl Place {
             [(_, Reason::Standby)] => {
                 "the database is a read-only standby: connect to the primary".into()
             }
+            [(_, Reason::Unsafe(sentence))] => sentence.clone(),
             [(_, reason)] => format!("cannot reach the database at {label}: {}", reason.words()),
             reasons => {
                 let each = |(number, reason): &(usize, Reason)| {
@@ -223,6 +230,20 @@ impl Place {
     }
 }
 
+/// The one row among the answers.
+fn told(said: &[SimpleQueryMessage]) -> Vec<String> {
+    let row = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let fields = row
+        .into_iter()
+        .flat_map(|row| (0..row.len()).map(|place| row.get(place)));
+    fields
+        .map(|field| field.unwrap_or_default().to_owned())
+        .collect()
+}
+
 impl Reason {
     fn words(&self) -> String {
         match self {
@@ -232,6 +253,7 @@ impl Reason {
             },
             Self::Late => "no answer in time".into(),
             Self::Standby => "a read-only standby".into(),
+            Self::Unsafe(sentence) => sentence.clone(),
         }
     }
 }

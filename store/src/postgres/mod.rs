@@ -36,6 +36,7 @@ use crate::value::{Row, Value};
 pub(crate) use connect::explain;
 use connect::{Connected, NoWay, Place, Role};
 use inbox::Inbox;
+use inspect::settings;
 use lane::Lane;
 use line::Line;
 use manage::{Manager, Work};
@@ -54,10 +55,11 @@ statements! {
     CLOCK = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
     /// The lock belongs to the session, so it is free again as soon as its node has died.
     /// A node that hangs, and so asks no more, loses the session with it.
-    LEAD = "SELECT CAST(CASE WHEN pg_try_advisory_lock(CAST($1 AS BIGINT)) THEN 1 ELSE 0 END
+    /// Asked all the time, it also tells when a setting has become unsafe.
+    LEAD = concat!("SELECT CAST(CASE WHEN pg_try_advisory_lock(CAST($1 AS BIGINT)) THEN 1 ELSE 0 END
               AS BIGINT),
               CASE WHEN current_setting('idle_session_timeout', true) IS NOT NULL
-                THEN set_config('idle_session_timeout', '15s', false) END";
+                THEN set_config('idle_session_timeout', '15s', false) END, ", settings!());
 }
 
 /// The lock of whoever does what only one does: "otpdlead" in ASCII, and so another one than
@@ -147,6 +149,7 @@ impl Database {
 
     pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
         let (reply, receiver) = oneshot::channel();
+        self.writers()?.watch.refuse_unsafe()?;
         let inbox = self.writers()?.lane_of(&submission.attempt.subject);
         inbox.push(Waiting {
             submission,
@@ -159,12 +162,22 @@ impl Database {
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
         let (reply, receiver) = oneshot::channel();
+        self.writers()?.watch.refuse_unsafe()?;
         self.writers()?.work.push(Work::Batch(batch, reply))?;
         answer(LONGEST_WAIT, receiver).await
     }
 
     /// A statement that both writes and returns rows, in a transaction of its own.
     pub(crate) async fn write_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.writers()?.watch.refuse_unsafe()?;
+        self.work_rows(sql, params).await
+    }
+
+    async fn work_rows(
         &self,
         sql: &'static str,
         params: Vec<Value>,
@@ -178,8 +191,21 @@ impl Database {
     /// that commits what comes of it: when that session is gone, so are both.
     pub(crate) async fn lead(&self) -> Result<bool, StoreError> {
         let key = vec![Value::Int(LEAD_KEY)];
-        let rows = self.write_rows(LEAD, key).await?;
-        rows.first().map_or(Ok(false), |row| Ok(row.int(0)? == 1))
+        let mut rows = self.work_rows(LEAD, key).await?;
+        let Some(row) = rows.first_mut() else {
+            return Ok(false);
+        };
+        let leads = row.int(0)? == 1;
+        let found = (2..2 + inspect::COLUMNS).map(|place| row.text(place));
+        let objection = inspect::objection(&found.collect::<Result<Vec<_>, _>>()?);
+        Ok(self.writers()?.watch.settings(objection) && leads)
+    }
+
+    /// Whether the server runs with settings with which it loses what it confirms.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        self.writers
+            .get()
+            .is_some_and(|writers| writers.watch.is_unsafe())
     }
 
     pub(crate) fn waiting(&self) -> usize {
@@ -231,10 +257,7 @@ async fn prepare_schema(place: &Place, access: Access) -> Result<(), StoreError>
     let connected = place.connect(Role::Migration).await;
     let Connected { client, .. } = &connected.map_err(NoWay::into_unusable)?;
     match access {
-        Access::Write => {
-            inspect::refuse_unsafe(client).await?;
-            crate::migrate::postgres(client).await
-        }
+        Access::Write => crate::migrate::postgres(client).await,
         Access::Read => crate::migrate::require_current_postgres(client).await,
     }
 }
@@ -286,7 +309,10 @@ impl Writers {
     fn serve(&self) -> bool {
         let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
         let ended = tasks.iter().any(JoinHandle::is_finished);
-        !ended && self.work.is_open() && self.lanes.iter().all(|inbox| inbox.is_open())
+        !ended
+            && !self.watch.is_unsafe()
+            && self.work.is_open()
+            && self.lanes.iter().all(|inbox| inbox.is_open())
     }
 
     fn shut(&self) {

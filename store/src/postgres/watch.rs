@@ -1,8 +1,10 @@
 //! What the lines of one node know together about their database.
 
-use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 
 use domain::Time;
+
+use crate::error::StoreError;
 
 /// Shared by all lines of a node.
 #[derive(Debug, Default)]
@@ -13,6 +15,8 @@ pub(super) struct Watch {
     looked: AtomicI64,
     /// Chains that had to be left because the database has them otherwise.
     broken: AtomicU64,
+    /// The server has been set to lose what it confirms.
+    is_unsafe: AtomicBool,
 }
 
 impl Watch {
@@ -41,7 +45,38 @@ impl Watch {
     pub(super) fn broken(&self) -> u64 {
         self.broken.load(Ordering::Relaxed)
     }
+
+    /// Takes what speaks against the server's settings now, and says whether nothing does.
+    pub(super) fn settings(&self, objection: Option<String>) -> bool {
+        let was_unsafe = self.is_unsafe.swap(objection.is_some(), Ordering::AcqRel);
+        match objection {
+            Some(reason) if !was_unsafe => {
+                tracing::error!(reason, "nothing is accepted from now on");
+            }
+            None if was_unsafe => tracing::info!("the server's settings are safe again"),
+            _ => {}
+        }
+        !self.is_unsafe()
+    }
+
+    /// Whether something did when it was last looked at.
+    pub(super) fn is_unsafe(&self) -> bool {
+        self.is_unsafe.load(Ordering::Acquire)
+    }
+
+    /// Refuses work while it does.
+    pub(super) fn refuse_unsafe(&self) -> Result<(), StoreError> {
+        match self.is_unsafe() {
+            true => Err(StoreError::lost(UnsafeSettings)),
+            false => Ok(()),
+        }
+    }
 }
+
+/// Said when it began; this is for the log of each request.
+#[derive(Debug, thiserror::Error)]
+#[error("the database server runs with unsafe settings")]
+struct UnsafeSettings;
 
 #[cfg(test)]
 mod tests {
