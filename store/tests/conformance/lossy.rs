@@ -169,3 +169,21 @@ async fn a_server_with_a_closed_lane_does_not_say_that_it_is_well() {
     holder.batch_execute("COMMIT").await.unwrap();
     until("all is well", async || store.ping().await.is_ok()).await;
 }
+
+/// A block of ids that the database gave out and then forgot is given out again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ids_that_the_database_has_forgotten_are_not_used() {
+    let world = World::postgres().await;
+    let store = world.store().await;
+    keep_a_copy(&world.database).await;
+    enrol(&store, "alice", "phone").await;
+    let before = store.new_id().await.unwrap();
+    let forget = "UPDATE id_blocks SET next = next - 1000 WHERE kind <> 'chain'";
+    world.database.execute(forget).await;
+    go_back(&world.database).await;
+    healthy(&store).await;
+    let other = world.store().await;
+    let theirs = other.new_id().await.unwrap();
+    let ours = store.new_id().await.unwrap();
+    assert!((theirs - ours).abs() >= 999, "{before} {theirs} {ours}");
+}
