@@ -124,7 +124,7 @@ pub enum Error {
     #[error("The server is busy. Try again shortly.")]
     Busy,
     /// The system of record does not answer: nothing is accepted.
-    #[error("The server cannot reach its database. Try again shortly.")]
+    #[error("{} Try again shortly.", unavailable(.0))]
     Unavailable(#[source] StoreError),
     /// A defect, or data that cannot be read.
     #[error("The server could not do this.")]
@@ -162,6 +162,14 @@ impl Error {
     }
 }
 
+/// What is to be set right, for whoever reads the answer and for whom they ask.
+fn unavailable(error: &StoreError) -> &'static str {
+    match error {
+        StoreError::ClockBehind { .. } => "The server's clock stands behind what it has stored.",
+        _ => "The server cannot reach its database.",
+    }
+}
+
 impl From<StoreError> for Error {
     fn from(error: StoreError) -> Self {
         match error {
@@ -186,5 +194,29 @@ impl From<vault::OpenError> for Error {
 impl From<serde_json::Error> for Error {
     fn from(error: serde_json::Error) -> Self {
         Self::Internal(Box::new(error))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_behind_is_not_called_a_lost_database() {
+        let check = |error: StoreError, says: &str| {
+            let error = Error::from(error);
+            assert!(matches!(error, Error::Unavailable(_)), "{error:?}");
+            let said = error.to_string();
+            assert!(
+                said.contains(says) && said.ends_with("Try again shortly."),
+                "{said}"
+            );
+            assert!(!said.contains("1234"), "{said}");
+        };
+        check(StoreError::Unavailable(None), "cannot reach its database.");
+        check(
+            StoreError::ClockBehind { behind_ms: 1234 },
+            "clock stands behind",
+        );
     }
 }

@@ -21,9 +21,21 @@ pub struct Health {
 /// Sentences without names and secrets: nobody has to say who they are to read them.
 #[derive(Debug, Serialize)]
 pub struct Details {
+    /// What became of the database.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub database: Option<&'static str>,
     /// Why mail does not go out.
-    pub mail: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mail: Option<&'static str>,
 }
+
+const UNSAFE: &str = "The database server runs with a setting with which it can lose what it \
+    has confirmed; the log names it. Nothing is accepted.";
+
+/// Told until the server is started anew: by then somebody has read it.
+const FORGOTTEN: &str = "The database has lost or changed what was acknowledged before: \
+    a standby that lagged, or a backup, has taken its place. `otpd audit verify` with the \
+    last exported checkpoint tells what is missing.";
 
 /// Each dependency.
 #[derive(Debug, Serialize)]
@@ -52,9 +64,14 @@ impl App {
     /// mail the server is ready all the same.
     pub async fn health(&self) -> (Readiness, Health) {
         let database = self.store.ping().await;
-        let (readiness, database) = match database {
-            Ok(()) => (Readiness::Ready, "ok"),
-            Err(_) => (Readiness::NotReady, "unavailable"),
+        let noted = match self.store.is_unsafe() {
+            true => Some(UNSAFE),
+            false => (self.store.broken_chains() > 0).then_some(FORGOTTEN),
+        };
+        let (readiness, database) = match (database, noted) {
+            (Ok(()), None) => (Readiness::Ready, "ok"),
+            (Ok(()), Some(_)) => (Readiness::Ready, "degraded"),
+            (Err(_), _) => (Readiness::NotReady, "unavailable"),
         };
         let trouble = match readiness {
             Readiness::Ready => self.mail_trouble().await,
@@ -65,7 +82,10 @@ impl App {
         let shared = self.limits.shared.as_ref();
         let redis = shared.map(|shared| word(shared.is_there()));
         let status = match readiness {
-            Readiness::Ready => word(mail == "ok" && redis.is_none_or(|redis| redis == "ok")),
+            Readiness::Ready => {
+                let others = [Some(database), redis];
+                word(mail == "ok" && others.iter().flatten().all(|check| *check == "ok"))
+            }
             Readiness::NotReady => database,
         };
         let health = Health {
@@ -76,7 +96,10 @@ impl App {
                 mail,
                 redis,
             },
-            details: trouble.map(|mail| Details { mail }),
+            details: (noted.is_some() || trouble.is_some()).then_some(Details {
+                database: noted,
+                mail: trouble,
+            }),
         };
         (readiness, health)
     }

@@ -47,6 +47,7 @@ pub(crate) struct Metrics {
     locks: Counter,
     connections: Gauge<u64, AtomicU64>,
     connections_refused: Counter,
+    chains_broken: Counter,
     pub(crate) mail: MailCounters,
     redis: RedisCounters,
 }
@@ -77,6 +78,7 @@ impl Metrics {
             locks: Counter::default(),
             connections: Gauge::default(),
             connections_refused: Counter::default(),
+            chains_broken: Counter::default(),
             mail: MailCounters::new(&mut registry),
             redis: RedisCounters::new(&mut registry),
             registry: Mutex::new(Registry::default()),
@@ -86,40 +88,51 @@ impl Metrics {
         metrics
     }
 
+    /// Those without labels: their names and what they count.
+    fn plain_counters(&self) -> [(&str, &str, &Counter); 7] {
+        [
+            (
+                "database_errors",
+                "Requests that the database failed",
+                &self.database_errors,
+            ),
+            (
+                "busy",
+                "Requests refused because too much waited",
+                &self.busy,
+            ),
+            (
+                "clock_behind",
+                "Requests refused because the clock stood back",
+                &self.clock_behind,
+            ),
+            (
+                "chains_broken",
+                "Audit chains left because the database had lost or changed their end",
+                &self.chains_broken,
+            ),
+            (
+                "unauthenticated",
+                "Requests without a valid credential",
+                &self.unauthenticated,
+            ),
+            (
+                "rate_limited",
+                "Requests refused by a rate limit",
+                &self.rate_limited,
+            ),
+            (
+                "locks",
+                "Times that a wrong code locked or disabled a user",
+                &self.locks,
+            ),
+        ]
+    }
+
     fn register(&self, registry: &mut Registry, results: Family<ResultLabel, Counter>) {
-        let mut counter = |name: &str, help: &str, metric: &Counter| {
+        for (name, help, metric) in self.plain_counters() {
             registry.register(name, help, metric.clone());
-        };
-        counter(
-            "database_errors",
-            "Requests that the database failed",
-            &self.database_errors,
-        );
-        counter(
-            "busy",
-            "Requests refused because too much waited",
-            &self.busy,
-        );
-        counter(
-            "clock_behind",
-            "Requests refused because the clock stood back",
-            &self.clock_behind,
-        );
-        counter(
-            "unauthenticated",
-            "Requests without a valid credential",
-            &self.unauthenticated,
-        );
-        counter(
-            "rate_limited",
-            "Requests refused by a rate limit",
-            &self.rate_limited,
-        );
-        counter(
-            "locks",
-            "Times that a wrong code locked or disabled a user",
-            &self.locks,
-        );
+        }
         registry.register("verifications", "Codes judged, by result", results);
         registry.register(
             "verification_skew_steps",
@@ -229,6 +242,8 @@ impl App {
         self.metrics.connections.set(connections);
         let counted = self.metrics.connections_refused.inner();
         counted.store(refused, Ordering::Relaxed);
+        let broken = self.metrics.chains_broken.inner();
+        broken.store(self.store.broken_chains(), Ordering::Relaxed);
         if let Some(shared) = &self.limits.shared {
             self.metrics.redis.take(shared);
         }

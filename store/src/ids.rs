@@ -11,22 +11,32 @@ use crate::value::params;
 const BLOCK: i64 = 1000;
 
 #[derive(Default)]
+struct Block {
+    next: i64,
+    end: i64,
+    /// How often the database had lost something when it gave this block out. A block
+    /// that it has forgotten it gives to somebody else.
+    losses: u64,
+}
+
+#[derive(Default)]
 pub(crate) struct Ids {
-    /// Next id and end of the block.
-    block: Mutex<(i64, i64)>,
+    block: Mutex<Block>,
 }
 
 impl Ids {
     pub(crate) async fn next(&self, store: &Store) -> Result<i64, StoreError> {
         let mut block = self.block.lock().await;
-        if block.0 >= block.1 {
+        let losses = store.broken_chains();
+        if block.next >= block.end || block.losses != losses {
             let row = store.write_rows(TAKE_IDS, params![BLOCK]).await?.pop();
             let end = row
                 .ok_or_else(|| StoreError::Corrupt("no block of ids".into()))?
                 .int(0)?;
-            *block = (end - BLOCK, end);
+            let next = end - BLOCK;
+            *block = Block { next, end, losses };
         }
-        block.0 += 1;
-        Ok(block.0 - 1)
+        block.next += 1;
+        Ok(block.next - 1)
     }
 }

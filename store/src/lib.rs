@@ -194,11 +194,34 @@ impl Store {
         }
     }
 
-    /// Whether the database answers right now.
+    /// How often since the start a lane found that the database has lost or changed what
+    /// was acknowledged, and began another chain: an older copy has taken its place.
+    pub fn broken_chains(&self) -> u64 {
+        match &self.db {
+            Db::Sqlite(_) => 0,
+            Db::Postgres(db) => db.broken_chains(),
+        }
+    }
+
+    /// Whether the database server has been set to lose what it confirms: nothing is
+    /// accepted until that is mended, and the log says which setting it is.
+    pub fn is_unsafe(&self) -> bool {
+        match &self.db {
+            Db::Sqlite(_) => false,
+            Db::Postgres(db) => db.is_unsafe(),
+        }
+    }
+
+    /// Whether the database answers right now, and every lane serves.
     ///
     /// # Errors
     /// When it does not.
     pub async fn ping(&self) -> Result<(), StoreError> {
+        if let Db::Postgres(db) = &self.db
+            && !db.serves()
+        {
+            return Err(StoreError::gone());
+        }
         if self.writing_failed.load(Ordering::Relaxed) {
             // Reading may go on working on a full disk: only a write tells.
             self.write_rows(tables::meta::TAKE_IDS, vec![Value::Int(1)])

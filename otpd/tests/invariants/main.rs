@@ -21,6 +21,7 @@ mod harness;
 mod hostile;
 mod jobs;
 mod lockout;
+mod lossy;
 mod mail;
 mod network;
 mod outage;

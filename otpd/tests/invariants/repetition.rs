@@ -121,6 +121,7 @@ fn clock_behind(engine: Engine) {
         let answer = admin.post("/api/v1/otp/verify", &question);
         assert_eq!(answer.status, 503, "{}", answer.text());
         assert!(answer.header("retry-after").is_some());
+        assert!(answer.text().contains("clock"), "{}", answer.text());
     }
     drop(server);
     database.query(&hour.replace('+', "-"));

@@ -25,11 +25,17 @@ pub(crate) struct Tail {
 impl Tail {
     /// The time of a batch: the clock's, but never before what is stored.
     pub(crate) fn time(&self, clock: Time) -> Result<Time, StoreError> {
-        let behind_ms = self.at.since(clock);
+        self.time_after(clock, self.at)
+    }
+
+    /// The same where others write besides: never before what they have stored either.
+    pub(crate) fn time_after(&self, clock: Time, mark: Time) -> Result<Time, StoreError> {
+        let latest = self.at.max(mark);
+        let behind_ms = latest.since(clock);
         if behind_ms > CLOCK_TOLERANCE_MS {
             return Err(StoreError::ClockBehind { behind_ms });
         }
-        Ok(clock.max(self.at))
+        Ok(clock.max(latest))
     }
 
     /// Gives an event the next place.
@@ -136,5 +142,13 @@ mod tests {
         check(10_000, Some(10_000));
         check(8_000, Some(10_000));
         check(7_999, None);
+        let check = |clock: i64, mark: i64, expected: Option<i64>| {
+            let time = tail.time_after(Time::from_millis(clock), Time::from_millis(mark));
+            assert_eq!(time.ok().map(Time::millis), expected, "{clock} {mark}");
+        };
+        check(10_001, 9_000, Some(10_001));
+        check(9_000, 9_500, Some(10_000));
+        check(9_000, 11_000, Some(11_000));
+        check(9_000, 11_001, None);
     }
 }

@@ -1,15 +1,20 @@
 //! Where the database is, and the settings that every connection to it is given.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinHandle;
 use tokio_postgres::config::Host;
-use tokio_postgres::{Client, Config, Error, SimpleQueryMessage};
+use tokio_postgres::{AsyncMessage, Client, Config, Connection, Error, SimpleQueryMessage};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
 use super::address::Address;
+use super::inspect::{self, SETTINGS};
 use super::tls;
+use super::trouble::leaves_doubt;
 use crate::error::StoreError;
 use crate::sqlite::Access;
 
@@ -97,6 +102,8 @@ pub(super) enum Reason {
     Late,
     /// It takes no writes.
     Standby,
+    /// It may lose what it confirms: why.
+    Unsafe(String),
 }
 
 /// No host was of use.
@@ -186,20 +193,19 @@ impl Place {
     async fn connect_to(&self, host: &Member, role: Role) -> Result<(Client, Wire), Reason> {
         let connected = host.config.connect(self.tls.clone()).await;
         let (client, connection) = connected.map_err(Reason::Failed)?;
-        let wire = Wire(tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(error = explain(&error), "a database connection ended");
-            }
-        }));
-        let set_up = format!("{}; {IS_STANDBY}", role.settings());
+        let wire = Wire::of(connection);
+        let writes = role != Role::Reader && self.access == Access::Write;
+        let asks = if writes { SETTINGS } else { IS_STANDBY };
+        let set_up = format!("{}; {asks}", role.settings());
         let said = client.simple_query(&set_up).await.map_err(Reason::Failed)?;
-        let standby = said
-            .iter()
-            .any(|said| matches!(said, SimpleQueryMessage::Row(row) if row.get(0) == Some("true")));
-        if standby && self.access == Access::Write {
+        let found = told(&said);
+        if self.access == Access::Write && found.first().is_some_and(|word| word == "true") {
             return Err(Reason::Standby);
         }
-        Ok((client, wire))
+        match inspect::objection(&found).filter(|_| writes) {
+            Some(sentence) => Err(Reason::Unsafe(sentence)),
+            None => Ok((client, wire)),
+        }
     }
 
     fn sentence(&self, reasons: &[(usize, Reason)]) -> String {
@@ -208,6 +214,7 @@ impl Place {
             [(_, Reason::Standby)] => {
                 "the database is a read-only standby: connect to the primary".into()
             }
+            [(_, Reason::Unsafe(sentence))] => sentence.clone(),
             [(_, reason)] => format!("cannot reach the database at {label}: {}", reason.words()),
             reasons => {
                 let each = |(number, reason): &(usize, Reason)| {
@@ -223,6 +230,20 @@ impl Place {
     }
 }
 
+/// The one row among the answers.
+fn told(said: &[SimpleQueryMessage]) -> Vec<String> {
+    let row = said.iter().find_map(|message| match message {
+        SimpleQueryMessage::Row(row) => Some(row),
+        _ => None,
+    });
+    let fields = row
+        .into_iter()
+        .flat_map(|row| (0..row.len()).map(|place| row.get(place)));
+    fields
+        .map(|field| field.unwrap_or_default().to_owned())
+        .collect()
+}
+
 impl Reason {
     fn words(&self) -> String {
         match self {
@@ -232,17 +253,71 @@ impl Reason {
             },
             Self::Late => "no answer in time".into(),
             Self::Standby => "a read-only standby".into(),
+            Self::Unsafe(sentence) => sentence.clone(),
         }
     }
 }
 
 /// The task that moves a connection's bytes. Dropping it closes the socket at once,
 /// without a word to the server: what runs there runs to its end or its time limit.
-pub(super) struct Wire(pub(super) JoinHandle<()>);
+pub(super) struct Wire {
+    task: JoinHandle<()>,
+    doubt: Arc<AtomicBool>,
+}
+
+impl Wire {
+    fn of<S, T>(connection: Connection<S, T>) -> Self
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let doubt = Arc::default();
+        let task = tokio::spawn(drive(connection, Arc::clone(&doubt)));
+        Self { task, doubt }
+    }
+
+    /// Whether the server has said of a commit in this connection that it may be lost
+    /// again. Whoever has its answer knows: the warning comes before.
+    pub(super) fn has_doubt(&self) -> bool {
+        self.doubt.load(Ordering::Acquire)
+    }
+
+    /// Returns when the connection has ended.
+    pub(super) async fn ended(&mut self) {
+        // However the task ended, the connection is over.
+        let _ = (&mut self.task).await;
+    }
+}
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        self.0.abort();
+        self.task.abort();
+    }
+}
+
+/// Moves a connection's bytes until it ends, and listens to what the server says unasked.
+async fn drive<S, T>(mut connection: Connection<S, T>, doubt: Arc<AtomicBool>)
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+    T: AsyncRead + AsyncWrite + Unpin,
+{
+    loop {
+        match poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(AsyncMessage::Notice(notice))) => {
+                if leaves_doubt(&notice) {
+                    tracing::error!(%notice, "a commit was confirmed that may be lost again");
+                    doubt.store(true, Ordering::Release);
+                } else {
+                    tracing::debug!(%notice, "a notice of the database");
+                }
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => {
+                tracing::debug!(error = explain(&error), "a database connection ended");
+                return;
+            }
+            None => return,
+        }
     }
 }
 

@@ -26,7 +26,7 @@ impl<T> Inbox<T> {
     /// Adds one. While the lane has no connection it is refused at once: whoever
     /// waits would wait in vain, and may ask again elsewhere.
     pub(super) fn push(&self, item: T) -> Result<(), StoreError> {
-        if self.down.load(Ordering::Acquire) {
+        if !self.is_open() {
             return Err(StoreError::gone());
         }
         if self.queue.push(item)? {
@@ -77,6 +77,11 @@ impl<T> Inbox<T> {
     /// There is a connection again.
     pub(super) fn reopen(&self) {
         self.down.store(false, Ordering::Release);
+    }
+
+    /// Whether work is taken in.
+    pub(super) fn is_open(&self) -> bool {
+        !self.down.load(Ordering::Acquire)
     }
 
     pub(super) fn len(&self) -> usize {

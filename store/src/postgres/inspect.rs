@@ -1,17 +1,20 @@
 //! Looks at the server before anything is trusted to it.
 
-use tokio_postgres::Client;
+/// What is asked of a server, as the columns that [`objection`] takes.
+macro_rules! settings {
+    () => {
+        "CAST(pg_is_in_recovery() AS TEXT),
+         current_setting('default_transaction_read_only'), current_setting('server_encoding'),
+         current_setting('fsync'), current_setting('full_page_writes'),
+         current_setting('synchronous_commit'), current_setting('zero_damaged_pages'),
+         current_setting('ignore_checksum_failure'), current_setting('data_sync_retry')"
+    };
+}
+pub(super) use settings;
 
-use super::trouble::Trouble;
-use super::value::row;
-use crate::error::StoreError;
-
-const SETTINGS: &str = "SELECT CAST(pg_is_in_recovery() AS TEXT),
-      current_setting('default_transaction_read_only'), current_setting('server_encoding'),
-      current_setting('fsync'), current_setting('full_page_writes'),
-      current_setting('synchronous_commit'), current_setting('zero_damaged_pages'),
-      current_setting('ignore_checksum_failure'), current_setting('data_sync_retry')";
-const COLUMNS: usize = 3 + DURABLE.len();
+/// The same as a query.
+pub(super) const SETTINGS: &str = concat!("SELECT ", settings!());
+pub(super) const COLUMNS: usize = 3 + DURABLE.len();
 
 /// Settings with which a server loses what it has confirmed, in the order of the columns:
 /// the name, the only safe value, and what happens with another. `synchronous_commit` is
@@ -42,25 +45,9 @@ const DURABLE: [(&str, &str, &str); 6] = [
     ),
 ];
 
-/// Refuses a server that cannot be written to, or that may forget what it has
+/// What speaks against a server that cannot be written to, or that may forget what it has
 /// confirmed: a code accepted twice after a power cut is what we are here to prevent.
-pub(super) async fn refuse_unsafe(client: &Client) -> Result<(), StoreError> {
-    let rows = client.query(SETTINGS, &[]).await;
-    let rows = rows.map_err(|error| Trouble::of(error).into_error())?;
-    let mut row = rows
-        .first()
-        .map(row)
-        .transpose()?
-        .ok_or_else(|| StoreError::Corrupt("the server tells no settings".into()))?;
-    let found = (0..COLUMNS).map(|place| row.text(place));
-    let found: Vec<String> = found.collect::<Result<_, _>>()?;
-    match objection(&found) {
-        Some(sentence) => Err(StoreError::Unusable(sentence)),
-        None => Ok(()),
-    }
-}
-
-fn objection(found: &[String]) -> Option<String> {
+pub(super) fn objection(found: &[String]) -> Option<String> {
     let [standby, read_only, encoding, durable @ ..] = found else {
         return Some("the database server tells too few settings".into());
     };

@@ -1,18 +1,19 @@
 //! A lane for attempts: gathers what waits, locks and reads, judges, commits, and only then answers.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::Time;
+use domain::{Subject, Time};
 
 use super::inbox::Inbox;
 use super::line::{Line, Recovery};
-use super::load::{self, Blind, Seen};
+use super::load::{self, Blind, OwnHead};
 use super::save;
 use super::trouble::Trouble;
 use crate::error::StoreError;
 use crate::lane::chain::Tail;
-use crate::lane::fold::fold;
+use crate::lane::fold::{Loaded, Writes, fold};
 use crate::lane::queue::Waiting;
 use crate::lane::{BatchFacts, Judge, Reply, Submission};
 
@@ -153,7 +154,7 @@ impl Lane {
     /// Nothing is answered from here: the caller does that once the commit is certain.
     async fn transact(&self, submissions: &[&Submission]) -> Result<Ended, Stop> {
         let session = self.line.session().map_err(Stop::before_commit)?;
-        let seen = match load::load(session, submissions, self.line.tail.chain).await {
+        let seen = match load::load(session, submissions, self.line.own_head()).await {
             Ok(seen) => seen,
             Err(Blind::Trouble(Trouble::Lost(error))) => {
                 return Err(Stop::Lost(None, Trouble::Lost(error)));
@@ -163,7 +164,9 @@ impl Lane {
             }
             Err(Blind::Unreadable(error)) => return Err(self.undo(Stop::Failed(error)).await),
         };
-        let (replies, writes) = match self.judge(submissions, seen) {
+        let own = self.line.ours(seen.own).map_err(Stop::before_commit)?;
+        let loaded = (seen.loaded, seen.taken);
+        let (replies, writes) = match self.judge(submissions, loaded, &own) {
             Ok(judged) => judged,
             Err(error) => return Err(self.undo(Stop::Failed(error)).await),
         };
@@ -188,23 +191,18 @@ impl Lane {
     fn judge(
         &self,
         submissions: &[&Submission],
-        seen: Seen,
-    ) -> Result<(Vec<Option<Reply>>, crate::lane::fold::Writes), StoreError> {
+        (loaded, taken): (Loaded, HashSet<Subject>),
+        own: &OwnHead,
+    ) -> Result<(Vec<Option<Reply>>, Writes), StoreError> {
         let tail = &self.line.tail;
-        if seen.head != tail.head {
-            return Err(StoreError::Corrupt(format!(
-                "somebody else wrote to chain {}",
-                tail.chain
-            )));
-        }
-        let at = tail.time(seen.clock)?;
-        let is_taken = |s: &Submission| seen.taken.contains(&s.attempt.subject);
+        let at = self.line.time(own)?;
+        let is_taken = |s: &Submission| taken.contains(&s.attempt.subject);
         let ours: Vec<&Submission> = submissions
             .iter()
             .copied()
             .filter(|s| !is_taken(s))
             .collect();
-        let (replies, writes) = fold(&ours, seen.loaded, tail, at, self.judge.as_ref())?;
+        let (replies, writes) = fold(&ours, loaded, tail, at, self.judge.as_ref())?;
         let mut replies = replies.into_iter();
         let place = |s: &&Submission| if is_taken(s) { None } else { replies.next() };
         Ok((submissions.iter().map(place).collect(), writes))

@@ -4,14 +4,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use domain::Time;
+use domain::chain::Head;
 
 use super::connect::Place;
 use super::inbox::Inbox;
-use super::load::{self, BEGIN, COMMIT, OWN_HEAD, read_head};
+use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, TOUCH_HEAD, read_head};
 use super::save;
 use super::session::{Call, Done, Session};
 use super::trouble::Trouble;
 use super::value::row;
+use super::watch::Watch;
 use crate::error::StoreError;
 use crate::lane::Judge;
 use crate::lane::chain::{self, Tail};
@@ -24,6 +26,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(500);
 pub(super) struct Line {
     place: Arc<Place>,
     judge: Arc<dyn Judge>,
+    watch: Arc<Watch>,
     statements: Vec<&'static str>,
     /// `None` only while a lost one is being replaced.
     session: Option<Session>,
@@ -41,7 +44,7 @@ pub(super) fn statements() -> impl Iterator<Item = &'static str> {
 pub(super) enum Recovery {
     /// There is a connection again, and the chain's end is known.
     Back,
-    /// The server stops, or what is stored cannot be true: this lane is over.
+    /// The server stops: this lane is over.
     Over,
 }
 
@@ -50,6 +53,7 @@ impl Line {
     pub(super) async fn open(
         place: Arc<Place>,
         judge: Arc<dyn Judge>,
+        watch: Arc<Watch>,
         statements: Vec<&'static str>,
     ) -> Result<Self, StoreError> {
         let session = Session::open(&place, &statements).await?;
@@ -57,6 +61,7 @@ impl Line {
         Ok(Self {
             place,
             judge,
+            watch,
             statements,
             session: Some(session),
             tail,
@@ -66,6 +71,18 @@ impl Line {
     /// The connection, unless it has been dropped.
     pub(super) fn session(&self) -> Result<&Session, Trouble> {
         self.session.as_ref().ok_or(Trouble::Lost(None))
+    }
+
+    /// Locks the chain's end and asks where it stands and what time it is.
+    pub(super) fn own_head(&self) -> Call<'static> {
+        let call = Call::new(OWN_HEAD).with(self.tail.chain);
+        call.with(self.watch.looked())
+    }
+
+    /// The time of a batch: the database's, but never before what any chain has stored.
+    pub(super) fn time(&self, own: &OwnHead) -> Result<Time, StoreError> {
+        let mark = self.watch.mark(own.clock, own.mark);
+        self.tail.time_after(own.clock, mark)
     }
 
     /// Returns when the connection has ended.
@@ -100,10 +117,6 @@ impl Line {
             }
             match self.reconnect(maybe.as_ref()).await {
                 Ok(()) => break,
-                Err(StoreError::Corrupt(what)) => {
-                    tracing::error!(chain = self.tail.chain, what, "a lane stays closed");
-                    return Recovery::Over;
-                }
                 Err(error) => {
                     let now = error.to_string();
                     if now != said {
@@ -126,21 +139,59 @@ impl Line {
 
     async fn reconnect(&mut self, maybe: Option<&Tail>) -> Result<(), StoreError> {
         let session = Session::open(&self.place, &self.statements).await?;
-        let call = Call::new(OWN_HEAD).with(self.tail.chain);
-        let done = session.call(call).await.map_err(Trouble::into_error)?;
-        let (head, _) = read_head(&done.rows)?;
+        // That the last batch stands there does not say that the standbys have it. They
+        // have all that came before a commit that has waited for them.
+        let calls = vec![
+            Call::new(BEGIN),
+            self.own_head(),
+            Call::new(TOUCH_HEAD).with(self.tail.chain),
+            Call::new(COMMIT),
+        ];
+        let done = session.round_trip(calls).await;
+        let done = done.map_err(|failure| failure.trouble.into_error())?;
+        let found = done.get(1).map(|done| &done.rows[..]).unwrap_or_default();
+        let head = read_head(found)?.map(|own| own.head);
         match maybe {
-            Some(tail) if tail.head == head => self.tail = tail.clone(),
-            _ if self.tail.head == head => {}
-            _ => {
-                return Err(StoreError::Corrupt(format!(
-                    "chain {} ends at {}, where this lane left it at {}",
-                    self.tail.chain, head.seq, self.tail.head.seq
-                )));
-            }
+            Some(tail) if head == Some(tail.head) => self.tail = tail.clone(),
+            _ if head == Some(self.tail.head) => {}
+            _ => self.begin_anew(&session, head).await?,
         }
         self.session = Some(session);
         Ok(())
+    }
+
+    /// The database has this chain otherwise than it was confirmed: a standby was promoted
+    /// that lagged, a backup was put in place, or somebody else wrote. What there is of it
+    /// is left as it is, for a checkpoint to tell what is missing, and another one begins
+    /// as at a start: users are served again, and no event hides the break.
+    async fn begin_anew(
+        &mut self,
+        session: &Session,
+        found: Option<Head>,
+    ) -> Result<(), StoreError> {
+        let tail = begin(session, self.judge.as_ref()).await?;
+        tracing::error!(
+            chain = self.tail.chain,
+            confirmed = self.tail.head.seq,
+            found = found.map(|head| head.seq),
+            new_chain = tail.chain,
+            "the database has lost or changed acknowledged events: a new chain begins; \
+             `otpd audit verify` with the last exported checkpoint tells what is missing"
+        );
+        self.watch.left_chain();
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// The chain's end where this lane left it. Otherwise the connection leads to another
+    /// database than before, and is of no use.
+    pub(super) fn ours(&self, own: Option<OwnHead>) -> Result<OwnHead, Trouble> {
+        let ours = own.filter(|own| own.head == self.tail.head);
+        ours.ok_or_else(|| {
+            let chain = self.tail.chain;
+            tracing::error!(chain, "a chain does not end where this lane left it");
+            Trouble::Lost(None)
+        })
     }
 
     /// Up to the pause again, so that the lanes of all nodes do not come at once.

@@ -57,9 +57,17 @@ statements! {
                   ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
     /// The lane's own end of the chain. Who locks it next learns whether this batch
     /// was committed. The time is the batch's: it is read once the guards are locked.
-    OWN_HEAD = "SELECT seq, link, at,
-                  CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
+    /// With it comes the latest time of all chains, unless the clock is in the second
+    /// that began with the last look: reading them all costs something in every batch,
+    /// and a clock that went back is not in that second.
+    OWN_HEAD = "SELECT seq, link,
+                  CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT),
+                  CASE WHEN CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
+                      BETWEEN CAST($2 AS BIGINT) AND CAST($2 AS BIGINT) + 999
+                    THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END
                 FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
+    /// Changes nothing, but makes the transaction one that writes.
+    TOUCH_HEAD = "UPDATE chain_heads SET at = at WHERE chain = $1";
     DEVICES = concat!(device_columns!(), "WHERE d.name = ANY($1)");
     PEOPLE = "SELECT u.id, u.name FROM users u WHERE u.name = ANY($1)";
     OWN_DEVICES = concat!(device_columns!(), "WHERE d.deactivated_at IS NULL AND d.user_id IN
@@ -80,11 +88,19 @@ statements! {
 
 /// What a batch saw.
 pub(super) struct Seen {
-    pub(super) head: Head,
-    pub(super) clock: Time,
+    /// `None` when the chain has no head.
+    pub(super) own: Option<OwnHead>,
     pub(super) loaded: Loaded,
     /// Subjects whose user another lane or node works on: they are for the next batch.
     pub(super) taken: HashSet<Subject>,
+}
+
+/// The lane's own end of the chain, with the time.
+pub(super) struct OwnHead {
+    pub(super) head: Head,
+    pub(super) clock: Time,
+    /// The latest time of all chains, if it was looked at.
+    pub(super) mark: Option<Time>,
 }
 
 /// Why nothing was seen. The transaction is still open, if there is a connection.
@@ -108,15 +124,15 @@ impl From<StoreError> for Blind {
 pub(super) async fn load(
     session: &Session,
     submissions: &[&Submission],
-    chain: i64,
+    own_head: Call<'_>,
 ) -> Result<Seen, Blind> {
     let asked = Asked::of(submissions);
-    let done = session.round_trip(asked.calls(chain)).await;
+    let done = session.round_trip(asked.calls(own_head)).await;
     let done = done.map_err(|failure| Blind::Trouble(failure.trouble))?;
     let mut answers = done.into_iter().skip(1).map(|Done { rows, .. }| rows);
     let mut next = || answers.next().unwrap_or_default();
     let guards: Guards = next().iter().map(read_guard).collect::<Result<_, _>>()?;
-    let (head, clock) = read_head(&next())?;
+    let own = read_head(&next())?;
     let mut loaded = Loaded::default();
     let mut taken = HashSet::new();
     place_devices(&next(), &guards, &mut loaded, &mut taken)?;
@@ -140,12 +156,7 @@ pub(super) async fn load(
         let dead = asked.keys.get(field::<&str>(&row, 0)?);
         loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
     }
-    Ok(Seen {
-        head,
-        clock,
-        loaded,
-        taken,
-    })
+    Ok(Seen { own, loaded, taken })
 }
 
 type Guards = HashMap<i64, Guard>;
@@ -179,7 +190,7 @@ impl<'a> Asked<'a> {
         asked
     }
 
-    fn calls(&self, chain: i64) -> Vec<Call<'a>> {
+    fn calls(&self, own_head: Call<'a>) -> Vec<Call<'a>> {
         let devices = || self.devices.clone();
         let people = || self.people.clone();
         let lock = match self.people.is_empty() {
@@ -189,7 +200,7 @@ impl<'a> Asked<'a> {
         let mut calls = vec![
             Call::new(BEGIN),
             lock,
-            Call::new(OWN_HEAD).with(chain),
+            own_head,
             Call::new(DEVICES).with(devices()),
         ];
         if !self.people.is_empty() {
@@ -212,16 +223,20 @@ impl<'a> Asked<'a> {
     }
 }
 
-/// The head and the time from the rows of [`OWN_HEAD`].
-pub(super) fn read_head(rows: &[Row]) -> Result<(Head, Time), StoreError> {
-    let row = rows
-        .first()
-        .ok_or_else(|| StoreError::Corrupt("the lane's chain has no head".into()))?;
+/// Reads the rows of [`OWN_HEAD`].
+pub(super) fn read_head(rows: &[Row]) -> Result<Option<OwnHead>, StoreError> {
+    let Some(row) = rows.first() else {
+        return Ok(None);
+    };
     let head = Head {
         seq: field(row, 0)?,
         link: Link(fixed(field(row, 1)?)?),
     };
-    Ok((head, Time::from_millis(field(row, 3)?)))
+    Ok(Some(OwnHead {
+        head,
+        clock: Time::from_millis(field(row, 2)?),
+        mark: field::<Option<i64>>(row, 3)?.map(Time::from_millis),
+    }))
 }
 
 /// Devices with a locked guard, and the names of the others.

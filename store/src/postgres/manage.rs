@@ -7,7 +7,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::Inbox;
 use super::line::{Line, Recovery};
-use super::load::{BEGIN, COMMIT, OWN_HEAD, read_head};
+use super::load::{BEGIN, COMMIT, read_head};
 use super::save;
 use super::session::{Call, Failure, Session};
 use super::trouble::Trouble;
@@ -185,7 +185,7 @@ impl Manager {
         let calls = vec![
             Call::new(BEGIN),
             Call::new(LOCK).with(guards),
-            Call::new(OWN_HEAD).with(self.line.tail.chain),
+            self.line.own_head(),
         ];
         let done = self.line.session()?.round_trip(calls).await;
         let done = done.map_err(|failure| failure.trouble)?;
@@ -197,13 +197,8 @@ impl Manager {
         if rows(1).len() != guards.len() {
             return Err(StoreError::Refused(Refusal::UserGone).into());
         }
-        let (head, clock) = read_head(rows(2))?;
-        if head != self.line.tail.head {
-            let chain = self.line.tail.chain;
-            let what = format!("somebody else wrote to chain {chain}");
-            return Err(StoreError::Corrupt(what).into());
-        }
-        Ok(self.line.tail.time(clock)?)
+        let own = self.line.ours(read_head(rows(2))?)?;
+        Ok(self.line.time(&own)?)
     }
 }
 

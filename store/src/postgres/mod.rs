@@ -15,6 +15,7 @@ mod session;
 mod tls;
 mod trouble;
 mod value;
+mod watch;
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -35,11 +36,13 @@ use crate::value::{Row, Value};
 pub(crate) use connect::explain;
 use connect::{Connected, NoWay, Place, Role};
 use inbox::Inbox;
+use inspect::settings;
 use lane::Lane;
 use line::Line;
 use manage::{Manager, Work};
 use readers::Readers;
 use session::Session;
+use watch::Watch;
 
 /// Attempts that may wait in one lane; more are told to come back.
 const ATTEMPT_PLACES: usize = 4096;
@@ -52,10 +55,11 @@ statements! {
     CLOCK = "SELECT CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
     /// The lock belongs to the session, so it is free again as soon as its node has died.
     /// A node that hangs, and so asks no more, loses the session with it.
-    LEAD = "SELECT CAST(CASE WHEN pg_try_advisory_lock(CAST($1 AS BIGINT)) THEN 1 ELSE 0 END
+    /// Asked all the time, it also tells when a setting has become unsafe.
+    LEAD = concat!("SELECT CAST(CASE WHEN pg_try_advisory_lock(CAST($1 AS BIGINT)) THEN 1 ELSE 0 END
               AS BIGINT),
               CASE WHEN current_setting('idle_session_timeout', true) IS NOT NULL
-                THEN set_config('idle_session_timeout', '15s', false) END";
+                THEN set_config('idle_session_timeout', '15s', false) END, ", settings!());
 }
 
 /// The lock of whoever does what only one does: "otpdlead" in ASCII, and so another one than
@@ -74,6 +78,7 @@ pub(crate) struct Database {
 
 /// Everything that writes.
 struct Writers {
+    watch: Arc<Watch>,
     lanes: Vec<Arc<Inbox<Waiting>>>,
     work: Arc<Inbox<Work>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
@@ -144,6 +149,7 @@ impl Database {
 
     pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
         let (reply, receiver) = oneshot::channel();
+        self.writers()?.watch.refuse_unsafe()?;
         let inbox = self.writers()?.lane_of(&submission.attempt.subject);
         inbox.push(Waiting {
             submission,
@@ -156,12 +162,22 @@ impl Database {
 
     pub(crate) async fn commit(&self, batch: Batch) -> Result<Time, StoreError> {
         let (reply, receiver) = oneshot::channel();
+        self.writers()?.watch.refuse_unsafe()?;
         self.writers()?.work.push(Work::Batch(batch, reply))?;
         answer(LONGEST_WAIT, receiver).await
     }
 
     /// A statement that both writes and returns rows, in a transaction of its own.
     pub(crate) async fn write_rows(
+        &self,
+        sql: &'static str,
+        params: Vec<Value>,
+    ) -> Result<Vec<Row>, StoreError> {
+        self.writers()?.watch.refuse_unsafe()?;
+        self.work_rows(sql, params).await
+    }
+
+    async fn work_rows(
         &self,
         sql: &'static str,
         params: Vec<Value>,
@@ -175,13 +191,38 @@ impl Database {
     /// that commits what comes of it: when that session is gone, so are both.
     pub(crate) async fn lead(&self) -> Result<bool, StoreError> {
         let key = vec![Value::Int(LEAD_KEY)];
-        let rows = self.write_rows(LEAD, key).await?;
-        rows.first().map_or(Ok(false), |row| Ok(row.int(0)? == 1))
+        let mut rows = self.work_rows(LEAD, key).await?;
+        let Some(row) = rows.first_mut() else {
+            return Ok(false);
+        };
+        let leads = row.int(0)? == 1;
+        let found = (2..2 + inspect::COLUMNS).map(|place| row.text(place));
+        let objection = inspect::objection(&found.collect::<Result<Vec<_>, _>>()?);
+        Ok(self.writers()?.watch.settings(objection) && leads)
+    }
+
+    /// Whether the server runs with settings with which it loses what it confirms.
+    pub(crate) fn is_unsafe(&self) -> bool {
+        self.writers
+            .get()
+            .is_some_and(|writers| writers.watch.is_unsafe())
     }
 
     pub(crate) fn waiting(&self) -> usize {
         let lanes = self.writers.get().into_iter().flat_map(|w| &w.lanes);
         lanes.map(|inbox| inbox.len()).sum()
+    }
+
+    /// Whether every lane that was started is connected and at work: reading may go on
+    /// while some users are not served.
+    pub(crate) fn serves(&self) -> bool {
+        self.writers.get().is_none_or(Writers::serve)
+    }
+
+    /// Chains that lanes had to leave since the start.
+    pub(crate) fn broken_chains(&self) -> u64 {
+        let writers = self.writers.get();
+        writers.map_or(0, |writers| writers.watch.broken())
     }
 
     /// Serves what waits, then ends the lanes and closes the connections.
@@ -216,10 +257,7 @@ async fn prepare_schema(place: &Place, access: Access) -> Result<(), StoreError>
     let connected = place.connect(Role::Migration).await;
     let Connected { client, .. } = &connected.map_err(NoWay::into_unusable)?;
     match access {
-        Access::Write => {
-            inspect::refuse_unsafe(client).await?;
-            crate::migrate::postgres(client).await
-        }
+        Access::Write => crate::migrate::postgres(client).await,
         Access::Read => crate::migrate::require_current_postgres(client).await,
     }
 }
@@ -231,7 +269,11 @@ impl Writers {
         wait: Duration,
         judge: &Arc<dyn Judge>,
     ) -> Result<Self, StoreError> {
-        let open = |statements| Line::open(Arc::clone(place), Arc::clone(judge), statements);
+        let watch = Arc::new(Watch::default());
+        let open = |statements| {
+            let (place, judge, watch) = (Arc::clone(place), Arc::clone(judge), Arc::clone(&watch));
+            Line::open(place, judge, watch, statements)
+        };
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
         for _ in 0..number {
@@ -246,6 +288,7 @@ impl Writers {
         let manager = Manager::new(line, Arc::clone(&work), Arc::clone(judge));
         tasks.push(tokio::spawn(manager.serve()));
         Ok(Self {
+            watch,
             lanes,
             work,
             tasks: Mutex::new(tasks),
@@ -260,6 +303,16 @@ impl Writers {
         // The remainder is less than the number of lanes, and there is at least one.
         let place = hasher.finish() % self.lanes.len() as u64;
         &self.lanes[place as usize]
+    }
+
+    /// Whether every lane is connected and at work.
+    fn serve(&self) -> bool {
+        let tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let ended = tasks.iter().any(JoinHandle::is_finished);
+        !ended
+            && !self.watch.is_unsafe()
+            && self.work.is_open()
+            && self.lanes.iter().all(|inbox| inbox.is_open())
     }
 
     fn shut(&self) {

@@ -104,10 +104,18 @@ impl Session {
     ///
     /// In a transaction a failed statement makes all that follow fail, and a `COMMIT`
     /// after it roll back although it answers as if nothing had happened. So only
-    /// when *every* answer is good has anything been committed.
+    /// when *every* answer is good has anything been committed. A commit that the server
+    /// confirms while it warns that no standby has it is one of unknown outcome.
     pub(super) async fn round_trip(&self, calls: Vec<Call<'_>>) -> Result<Vec<Done>, Failure> {
         let sent = in_order(calls.iter().map(|call| self.run(call)));
-        match tokio::time::timeout(ROUND_TRIP, sent).await {
+        let answered = tokio::time::timeout(ROUND_TRIP, sent).await;
+        if self.wire.has_doubt() {
+            return Err(Failure {
+                place: 0,
+                trouble: Trouble::Lost(None),
+            });
+        }
+        match answered {
             Ok(Ok(answers)) => Ok(answers),
             Ok(Err((place, error))) => Err(Failure {
                 place,
@@ -150,8 +158,7 @@ impl Session {
 
     /// Returns when the connection has ended.
     pub(super) async fn ended(&mut self) {
-        // However the task ended, the connection is over.
-        let _ = (&mut self.wire.0).await;
+        self.wire.ended().await;
     }
 
     /// Takes leave of the server.
@@ -161,7 +168,7 @@ impl Session {
         } = self;
         drop(client);
         // A server that does not answer is left behind by dropping the connection.
-        let _ = tokio::time::timeout(ROUND_TRIP, &mut wire.0).await;
+        let _ = tokio::time::timeout(ROUND_TRIP, wire.ended()).await;
     }
 }
 

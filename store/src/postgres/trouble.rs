@@ -1,7 +1,7 @@
 //! What a failed statement means for its transaction: lost with the connection, or certainly rolled back.
 
 use tokio_postgres::Error;
-use tokio_postgres::error::{Severity, SqlState};
+use tokio_postgres::error::{DbError, Severity, SqlState};
 
 use crate::error::StoreError;
 
@@ -53,6 +53,34 @@ impl Trouble {
     }
 }
 
+/// Whether a message that came unasked says that a commit which is confirmed next has not
+/// reached the standbys that it should have waited for: an operator cancelled the wait.
+pub(super) fn leaves_doubt(notice: &DbError) -> bool {
+    let severity = notice.parsed_severity();
+    says_doubt(severity, notice.code(), notice.routine(), notice.message())
+}
+
+/// The message may be in any language; the name of the function that sends it is not. A
+/// pooler may leave that name out, so the words count too, and the general code of such a
+/// warning where nothing says whose it is.
+fn says_doubt(
+    severity: Option<Severity>,
+    code: &SqlState,
+    routine: Option<&str>,
+    message: &str,
+) -> bool {
+    if !matches!(severity, Some(Severity::Warning) | None) {
+        return false;
+    }
+    let by_routine = match routine {
+        Some(routine) => routine.starts_with("SyncRep"),
+        None => *code == SqlState::WARNING,
+    };
+    by_routine
+        || *code == SqlState::ADMIN_SHUTDOWN
+        || message.starts_with("canceling wait for sync")
+}
+
 /// The server cannot work now: broken connections (08), out of disk, memory or
 /// places (53), stopped by an operator or a time limit (57), failing disks (58), or
 /// turned into a read-only standby (25006).
@@ -97,5 +125,37 @@ mod tests {
         check("22012", false, true);
         check("23505", false, false);
         check("42601", false, false);
+    }
+
+    #[test]
+    fn a_cancelled_wait_for_the_standby_is_told_from_other_messages() {
+        fn check(severity: Severity, code: &str, routine: &str, message: &str, doubt: bool) {
+            let code = SqlState::from_code(code);
+            let routine = Some(routine).filter(|name| !name.is_empty());
+            let found = says_doubt(Some(severity), &code, routine, message);
+            assert_eq!(found, doubt, "{message} of {routine:?}");
+        }
+        let words = "canceling wait for synchronous replication due to user request";
+        check(Severity::Warning, "01000", "SyncRepWaitForLSN", words, true);
+        check(
+            Severity::Warning,
+            "01000",
+            "SyncRepWaitForLSN",
+            "storniere Warten",
+            true,
+        );
+        check(Severity::Warning, "01000", "", "storniere Warten", true);
+        check(Severity::Warning, "01000", "other", words, true);
+        check(Severity::Warning, "57P01", "", "beende Verbindung", true);
+        check(
+            Severity::Warning,
+            "25P01",
+            "UserAbortTransactionBlock",
+            "no transaction",
+            false,
+        );
+        check(Severity::Warning, "01000", "other", "something", false);
+        check(Severity::Notice, "01000", "", "something", false);
+        check(Severity::Log, "00000", "", words, false);
     }
 }

@@ -228,27 +228,3 @@ async fn a_server_that_stops_answering_is_given_up_in_time() {
     assert!(is_accepted(&once_back(&store, &alice, code).await));
     assert_eq!(proof::events(&world.database).await, 2);
 }
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_chain_that_somebody_else_moved_is_not_continued() {
-    let world = World::postgres().await;
-    let store = world.store().await;
-    let alice = enrol(&store, "alice", "phone").await;
-    world
-        .database
-        .execute("UPDATE chain_heads SET seq = seq + 1")
-        .await;
-    let code = alice.code(&store, 0).await;
-    let refused = alice.verify(&store, code).await;
-    assert!(
-        matches!(refused, Err(StoreError::Corrupt(_))),
-        "{refused:?}"
-    );
-    let now = store.now().await.unwrap();
-    let refused = store.commit(alice.deactivation(now)).await;
-    assert!(
-        matches!(refused, Err(StoreError::Corrupt(_))),
-        "{refused:?}"
-    );
-    assert_eq!(world.evaluations(), 0);
-}

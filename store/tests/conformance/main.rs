@@ -4,6 +4,7 @@
 
 mod accounts;
 mod attempts;
+mod clock;
 mod counts;
 mod database;
 mod doors;
@@ -11,6 +12,7 @@ mod enrolled;
 mod idempotency;
 mod judge;
 mod loss;
+mod lossy;
 mod management;
 mod nodes;
 mod outbox;

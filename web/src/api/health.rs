@@ -59,7 +59,7 @@ impl Output for Report {
     fn schema() -> RefOr<Schema> {
         let database = member(
             "database",
-            words(["ok", "unavailable"]),
+            words(["ok", "degraded", "unavailable"]),
             "The system of record.",
         );
         let mail = member("mail", words(["ok", "degraded"]), "The way out for mail.");
@@ -79,7 +79,10 @@ impl Output for Report {
             ),
             maybe(
                 "details",
-                object(vec![member("mail", text(), "Why mail does not go out.")]),
+                object(vec![
+                    maybe("database", text(), "What became of the system of record."),
+                    maybe("mail", text(), "Why mail does not go out."),
+                ]),
                 "What is wrong, in words for people; absent when nothing is to be told.",
             ),
         ])

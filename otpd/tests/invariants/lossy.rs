@@ -1,0 +1,188 @@
+//! I-3, I-8, I-15 where the database confirms too early or forgets: it is noticed while the server runs.
+
+use std::time::Duration;
+
+use crate::harness::database::simple_query;
+use crate::harness::own_postgres::OwnPostgres;
+use crate::harness::surroundings::{let_pass, until};
+use crate::harness::{Database, Device, Engine, Node, Server};
+
+const LIMIT: Duration = Duration::from_secs(20);
+const ACTIVITY: &str = "FROM pg_stat_activity WHERE application_name = 'otpd'
+                        AND datname = current_database()";
+
+fn ready(server: &Server) -> bool {
+    server.stranger().get("/readyz").status == 200
+}
+
+#[track_caller]
+fn comes(what: &str, holds: impl Fn() -> bool) {
+    assert!(
+        until(LIMIT, || holds().then_some(())).is_some(),
+        "never: {what}"
+    );
+}
+
+fn said(server: &Server, word: &str) -> bool {
+    String::from_utf8_lossy(&server.output()).contains(word)
+}
+
+/// What a lagging standby would have: the chain without its last two events.
+fn forget_two_events(database: &Database) -> (i64, i64) {
+    let last = database.number("SELECT MAX(id) FROM events WHERE action = 'OTP_VERIFICATION'");
+    let (chain, seq) = (last >> 40, last & ((1 << 40) - 1));
+    let keep = last - 2;
+    database.query(&format!(
+        "UPDATE chain_heads SET seq = {},
+           link = (SELECT link FROM events WHERE id = {keep}),
+           mac = (SELECT mac FROM events WHERE id = {keep})
+         WHERE chain = {chain};
+         DELETE FROM events WHERE id > {keep} AND id <= {last}",
+        seq - 2
+    ));
+    database.query(&format!("SELECT pg_terminate_backend(pid) {ACTIVITY}"));
+    (chain, seq)
+}
+
+#[test]
+fn i8_i15_events_that_the_database_has_lost_are_reported_and_service_returns() {
+    let database = Database::new(Engine::Postgres);
+    let node = Node::new(&database);
+    let server = node.start();
+    let mut admin = server.admin();
+    let device = Device::hotp(&mut admin, "d", "u");
+    for counter in 0..5 {
+        assert!(device.accepts(&mut admin, &device.code(counter)));
+    }
+    let exported = admin.post("/api/v1/audit/checkpoints", &serde_json::json!({}));
+    assert!(exported.status < 300, "{}", exported.text());
+    let exported = exported.json();
+    let file = database.folder().join("checkpoint.json");
+    let data = exported.get("data").unwrap_or(&exported);
+    std::fs::write(&file, data.to_string()).expect("a file");
+    let (chain, seq) = forget_two_events(&database);
+    comes("service", || {
+        let question = device.question(&device.code(5));
+        let answer = server.admin().post("/api/v1/otp/verify", &question);
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        answer.status == 200
+    });
+    comes("readiness", || ready(&server));
+    assert!(device.accepts(&mut server.admin(), &device.code(6)));
+    let health = server.stranger().get("/health");
+    assert_eq!(health.status, 200);
+    let told = health.json();
+    assert_eq!(told["checks"]["database"], "degraded", "{told}");
+    let words = told["details"]["database"].as_str();
+    assert!(
+        words.is_some_and(|words| words.contains("audit verify")),
+        "{told}"
+    );
+    assert!(said(&server, "lost or changed acknowledged events"));
+    let metrics = server.admin().get("/metrics").text();
+    assert!(metrics.contains("otpd_chains_broken_total 1"), "{metrics}");
+    drop(server);
+    let output = node.run(&[
+        "audit",
+        "verify",
+        "--checkpoint",
+        &file.display().to_string(),
+    ]);
+    let found = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(!output.status.success(), "{found}");
+    let cut = |line: &str| {
+        let place = format!("seq={} ", seq - 1);
+        line.contains("cut_tail") && line.contains(&place)
+    };
+    assert!(found.lines().any(cut), "chain {chain}: {found}");
+}
+
+#[test]
+fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
+    let postgres = OwnPostgres::new();
+    let database = Database::on_server(&postgres.url());
+    let server = Node::new(&database).start();
+    let device = Device::hotp(&mut server.admin(), "d", "u");
+    assert!(device.accepts(&mut server.admin(), &device.code(0)));
+    let set = |sql: &str| {
+        simple_query(&postgres.url(), sql);
+        simple_query(&postgres.url(), "SELECT pg_reload_conf()");
+    };
+    let ask = |counter: u64| {
+        let question = device.question(&device.code(counter));
+        server.admin().post("/api/v1/otp/verify", &question)
+    };
+    set("ALTER SYSTEM SET fsync = off");
+    comes("it is noticed", || !ready(&server));
+    assert_eq!(ask(1).status, 503);
+    assert!(said(&server, "fsync = off"));
+    // New connections are no way around it.
+    database.query(&format!("SELECT pg_terminate_backend(pid) {ACTIVITY}"));
+    let served = until(Duration::from_secs(3), || {
+        (ask(1).status != 503).then_some(())
+    });
+    assert!(served.is_none());
+    set("ALTER SYSTEM RESET fsync");
+    comes("service", || ready(&server) && ask(1).status == 200);
+    // Also a server that was stopped and comes back in that way.
+    set("ALTER SYSTEM SET full_page_writes = off");
+    database.query(&format!("SELECT pg_terminate_backend(pid) {ACTIVITY}"));
+    comes("it is noticed", || said(&server, "full_page_writes = off"));
+    comes("it is not ready", || !ready(&server));
+    set("ALTER SYSTEM RESET full_page_writes");
+    comes("service", || ready(&server) && ask(2).status == 200);
+}
+
+/// The server says with a warning that it has not waited for the standby, then confirms.
+#[test]
+fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {
+    let postgres = OwnPostgres::new();
+    let database = Database::on_server(&postgres.url());
+    let server = Node::new(&database).start();
+    let device = Device::hotp(&mut server.admin(), "d", "u");
+    assert!(device.accepts(&mut server.admin(), &device.code(0)));
+    let set = |sql: &str| {
+        simple_query(&postgres.url(), sql);
+        simple_query(&postgres.url(), "SELECT pg_reload_conf()");
+    };
+    let ask = |counter: u64| {
+        let mut admin = server.admin();
+        admin.header("Idempotency-Key", &format!("number-{counter}"));
+        admin.post(
+            "/api/v1/otp/verify",
+            &device.question(&device.code(counter)),
+        )
+    };
+    let cancel = format!("SELECT pg_cancel_backend(pid) {ACTIVITY} AND wait_event = 'SyncRep'");
+    set("ALTER SYSTEM SET synchronous_standby_names = '*'");
+    // The setting is in force a moment later.
+    let doubtful = (1..50).find(|counter| {
+        let (answer, cancelled) = std::thread::scope(|scope| {
+            let asking = scope.spawn(|| ask(*counter));
+            let mut cancelled = false;
+            while !asking.is_finished() {
+                cancelled |= !database.query(&cancel).is_empty();
+                let_pass(Duration::from_millis(5));
+            }
+            (asking.join().expect("an answer"), cancelled)
+        });
+        let expected = if cancelled { 503 } else { 200 };
+        assert_eq!(answer.status, expected, "{}", answer.text());
+        cancelled
+    });
+    let doubtful = doubtful.expect("a commit that waited for a standby");
+    let used = "SELECT used FROM device_hot h JOIN devices d ON d.id = h.id WHERE d.name = 'd'";
+    assert_eq!(
+        database.number(used),
+        1 + doubtful as i64,
+        "committed all the same"
+    );
+    // Nor is it told by looking: not before the standby has it.
+    assert_eq!(ask(doubtful).status, 503);
+    set("ALTER SYSTEM RESET synchronous_standby_names");
+    comes("service", || ask(doubtful).status == 200);
+    let told = ask(doubtful).json()["data"].clone();
+    assert_eq!(told["valid"], true, "{told}");
+    assert_eq!(told["replayed"], true, "{told}");
+    assert!(!device.accepts(&mut server.admin(), &device.code(doubtful)));
+}
