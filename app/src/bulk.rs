@@ -1,10 +1,10 @@
 //! Devices of new users by the hundred, for whoever fills a database before anybody is served from it.
 
-use domain::{Action, Event, UserId};
-use serde_json::json;
+use domain::UserId;
 use store::Batch;
 
 use crate::context::Context;
+use crate::registration::put_device;
 use crate::{App, Error, Registration};
 
 impl App {
@@ -26,14 +26,7 @@ impl App {
             let user = UserId(self.store.new_id().await?);
             batch.make_user(user, &wanted.user, now);
             let (new, _) = self.make_device(wanted, user, now).await?;
-            batch.insert_device(&new);
-            let status = new.device.state.as_str();
-            let detail = json!({ "kind": new.device.kind.as_str(), "status": status });
-            let event = Event::new(Action::DeviceRegistered, true, &context.origin())
-                .about_user(user, wanted.user.canonical())
-                .about_device(new.device.id, wanted.device.as_str())
-                .with(&detail);
-            batch.record(event);
+            put_device(&mut batch, &new, context);
         }
         match self.store.commit(batch).await {
             Ok(_) => Ok(()),

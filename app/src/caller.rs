@@ -186,7 +186,7 @@ impl App {
             return self.jwt_caller(bearer).ok_or(Error::Unauthenticated);
         };
         let hash = self.room.root.hash_api_key(key.secret);
-        let now = self.clock.now();
+        let now = self.now();
         if (freshness == Freshness::CheckedInBatch || !self.store.is_shared())
             && let Some(caller) = self.keys.get(key.id, &hash, now)
         {
@@ -254,7 +254,7 @@ impl App {
         }
         let key = ApiKeyRef::parse(bearer)?;
         let hash = self.room.root.hash_api_key(key.secret);
-        self.keys.get(key.id, &hash, self.clock.now())
+        self.keys.get(key.id, &hash, self.now())
     }
 
     fn environment_caller(&self, bearer: &str) -> Option<Arc<Caller>> {

@@ -25,10 +25,11 @@ const PENDING: i64 = 200;
 const PENDING_TURNS: usize = 10;
 /// Idle addresses that are forgotten in one batch: a few statements each.
 const ADDRESSES: usize = 200;
-/// Spans of the search index between two looks at whether the server stops, and how
-/// often in a round: a larger backlog is worked off in several.
-const INDEX_SPANS: usize = 2;
-const INDEX_TURNS: usize = 100;
+/// So long an event waits for the search index at most, as long as that keeps up: a search
+/// reads what waits as it is, and many events at a time cost less than few.
+const INDEX_EVERY: Duration = Duration::from_secs(10);
+/// Spans of the search index in a row: the other jobs have their turn during a backlog, too.
+const INDEX_SPANS: usize = 20;
 
 /// What one node does for all.
 #[derive(Clone, Copy, Debug)]
@@ -82,11 +83,10 @@ impl App {
     /// Asks all the time whose the common work is: also while a long round is under way.
     async fn watch_lead(self: Arc<Self>, said: watch::Sender<bool>, stop: CancellationToken) {
         loop {
+            self.compare_clocks().await;
             // Whoever cannot ask may have lost it.
             let leads = self.store.lead().await.unwrap_or(false);
-            // Told only when it changes: each word of it begins a round of the common work.
-            let has_changed = said.send_if_modified(|led| std::mem::replace(led, leads) != leads);
-            if has_changed && self.store.is_shared() {
+            if tell(&said, leads) && self.store.is_shared() {
                 match leads {
                     true => tracing::info!("this node does the common work now"),
                     false => tracing::info!("this node leaves the common work to others"),
@@ -102,13 +102,21 @@ impl App {
     async fn run_rounds(&self, mut lead: watch::Receiver<bool>, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(ROUND_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut index = tokio::time::interval(INDEX_EVERY);
+        index.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                _ = ticks.tick() => self.own_round().await,
-                changed = lead.changed() => if changed.is_err() { return },
+                _ = ticks.tick() => {
+                    self.own_round().await;
+                    self.common_round(&mut lead, stop).await;
+                }
+                changed = lead.changed() => match changed {
+                    Ok(()) => self.common_round(&mut lead, stop).await,
+                    Err(_) => return,
+                },
+                _ = index.tick() => self.catch_up(&lead, stop).await,
             }
-            self.common_round(&mut lead, stop).await;
         }
     }
 
@@ -136,7 +144,6 @@ impl App {
                 tracing::warn!(?job, %error, "a job failed and will be tried again");
             }
         }
-        self.catch_up(lead, stop).await;
     }
 
     async fn run_common(&self, job: Common) -> Result<(), Error> {
@@ -157,11 +164,16 @@ impl App {
 
     /// Brings the search index of the audit up to date.
     async fn catch_up(&self, lead: &watch::Receiver<bool>, stop: &CancellationToken) {
-        for _ in 0..INDEX_TURNS {
-            if stop.is_cancelled() || !*lead.borrow() {
+        for _ in 0..INDEX_SPANS {
+            if !*lead.borrow() {
                 return;
             }
-            match self.index_events(INDEX_SPANS).await {
+            // A span that is broken off begins anew: nothing of it is marked yet.
+            let indexed = tokio::select! {
+                () = stop.cancelled() => return,
+                indexed = self.index_events(1) => indexed,
+            };
+            match indexed {
                 Ok(false) => {}
                 Ok(true) => return,
                 Err(error) => {
@@ -285,5 +297,32 @@ impl App {
             }
         }
         Ok(found)
+    }
+}
+
+/// Tells whether this node leads, and gives whether that is news: each word of it begins a
+/// round of the common work, so the same one again wakes nobody.
+fn tell(said: &watch::Sender<bool>, leads: bool) -> bool {
+    said.send_if_modified(|led| std::mem::replace(led, leads) != leads)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_change_of_the_lead_begins_a_round() {
+        let (said, mut lead) = watch::channel(false);
+        let mut check = |leads, news| {
+            assert_eq!(tell(&said, leads), news, "{leads}");
+            assert_eq!(lead.has_changed().unwrap(), news, "{leads}");
+            assert_eq!(*lead.borrow_and_update(), leads);
+        };
+        check(false, false);
+        check(true, true);
+        check(true, false);
+        check(true, false);
+        check(false, true);
+        check(false, false);
     }
 }

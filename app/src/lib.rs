@@ -5,6 +5,7 @@ pub mod audit;
 mod bulk;
 mod caller;
 mod context;
+mod database_time;
 mod devices;
 mod email_codes;
 mod enrolment;
@@ -90,6 +91,7 @@ pub use users::Unlocked;
 pub use verify::{Explanation, Resynchronisation, Verification};
 
 use caller::KeyMemory;
+use database_time::Ahead;
 use homes::Homes;
 use idempotency::Running;
 use judge::Judge;
@@ -107,6 +109,7 @@ pub struct App {
     store: Store,
     room: Arc<Room>,
     clock: Arc<dyn Clock>,
+    ahead: Ahead,
     keys: KeyMemory,
     /// Keyed hash of `API_KEY` and the caller behind it.
     environment_key: Option<([u8; 32], Arc<Caller>)>,
@@ -154,6 +157,7 @@ impl App {
             metrics: Arc::clone(&app.metrics),
         };
         app.store.start(Arc::new(judge)).await?;
+        app.compare_clocks().await;
         Ok(app)
     }
 
@@ -168,6 +172,7 @@ impl App {
             store,
             room: Arc::new(room),
             clock,
+            ahead: Ahead::default(),
             keys: KeyMemory::default(),
             environment_key: None,
             shared_secret: None,

@@ -282,9 +282,7 @@ impl App {
         }
         let mut count = 0;
         for user in left {
-            let mut batch = Batch::new();
-            batch.record(erasure(user, context));
-            let at = self.store.commit(batch).await?;
+            let at = self.record_erasure(user, context).await?;
             count += self.blank_user(user, name.canonical(), at, context).await?;
         }
         Ok(count)

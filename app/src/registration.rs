@@ -142,14 +142,7 @@ impl App {
             batch.require_none_of_door(user, door);
         }
         let (new, registered) = self.make_device(wanted, user, now).await?;
-        batch.insert_device(&new);
-        let status = new.device.state.as_str();
-        let detail = json!({ "kind": new.device.kind.as_str(), "status": status });
-        let event = Event::new(Action::DeviceRegistered, true, &context.origin())
-            .about_user(user, wanted.user.canonical())
-            .about_device(new.device.id, wanted.device.as_str())
-            .with(&detail);
-        batch.record(event);
+        put_device(&mut batch, &new, context);
         let answer = view(registered);
         match turn.commit(batch, now, &answer, Kept::Secret).await? {
             Ok(()) => Ok(Some(answer)),
@@ -274,6 +267,18 @@ impl App {
             Some(name) => self.settings.policies.named(name),
         }
     }
+}
+
+/// Stores a new device, and that it was registered.
+pub(crate) fn put_device(batch: &mut Batch, new: &NewDevice, context: &Context) {
+    let device = &new.device;
+    let status = device.state.as_str();
+    let event = Event::new(Action::DeviceRegistered, true, &context.origin())
+        .about_user(device.user, &device.owner)
+        .about_device(device.id, device.name.as_str())
+        .with(&json!({ "kind": device.kind.as_str(), "status": status }));
+    batch.insert_device(new);
+    batch.record(event);
 }
 
 /// What the app shows: the label, or the owner as the client wrote it, a JSON string or

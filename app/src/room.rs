@@ -187,7 +187,7 @@ impl Room {
     }
 
     /// The public half of the key that signs checkpoints.
-    pub fn checkpoint_public(&self) -> [u8; 32] {
+    pub(crate) fn checkpoint_public(&self) -> [u8; 32] {
         self.checkpoint_key.public()
     }
 }

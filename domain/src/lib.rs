@@ -20,7 +20,7 @@ pub mod rate;
 pub mod scope;
 pub mod time;
 pub mod verify;
-pub mod window;
+mod window;
 
 pub use challenge::{Challenge, ChallengeKind, Method};
 pub use device::{Device, Hot, Kind, SealedKey, State};

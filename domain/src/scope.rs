@@ -178,22 +178,6 @@ impl Scopes {
         other.effective() & !self.effective() == 0
     }
 
-    /// What both sets grant; `admin` on one side leaves the other side as it is.
-    #[must_use]
-    pub const fn intersect(self, other: &Scopes) -> Scopes {
-        let both = Scopes {
-            bits: self.effective() & other.effective(),
-        };
-        // Written as briefly as it came in: "admin", not all eleven names.
-        if both.bits == Scopes::all().bits {
-            Scopes {
-                bits: self.bits & other.bits | Scope::Admin.bit(),
-            }
-        } else {
-            both
-        }
-    }
-
     /// Whether the set is empty.
     pub const fn is_empty(self) -> bool {
         self.bits == 0
@@ -351,23 +335,5 @@ mod tests {
         check("admin", "keys:write users:write", true);
         let all_but_admin: Scopes = Scope::ALL.into_iter().take(10).collect();
         assert!(!all_but_admin.covers(&scopes("admin")));
-    }
-
-    #[test]
-    fn an_intersection_grants_what_both_grant() {
-        fn check(left: &str, right: &str, both: &str) {
-            assert_eq!(scopes(left).intersect(&scopes(right)).to_string(), both);
-            assert_eq!(scopes(right).intersect(&scopes(left)).to_string(), both);
-        }
-        check(
-            "otp:verify users:read",
-            "users:read audit:read",
-            "users:read",
-        );
-        check("otp:verify", "users:read", "");
-        check("admin", "otp:verify", "otp:verify");
-        check("admin", "admin", "admin");
-        check("admin users:read", "admin", "admin");
-        check("admin", "", "");
     }
 }

@@ -19,7 +19,7 @@ const EXPLAIN_BACK: i64 = 120;
 const DRIFT_MEMORY: i64 = 8;
 
 /// The step of the server's time for this device, 0 before T0 and for counters.
-pub fn current_step(device: &Device, now: Time) -> i64 {
+pub(crate) fn current_step(device: &Device, now: Time) -> i64 {
     let Kind::Totp { period } = device.kind else {
         return 0;
     };
@@ -30,7 +30,7 @@ pub fn current_step(device: &Device, now: Time) -> i64 {
 }
 
 /// The step that the device's own clock is in, as far as its drift has been learnt.
-pub fn device_step(device: &Device, now: Time) -> i64 {
+pub(crate) fn device_step(device: &Device, now: Time) -> i64 {
     let drift = match device.kind {
         Kind::Totp { period } => whole_steps(&device.hot, period),
         Kind::Hotp => 0,
@@ -40,7 +40,7 @@ pub fn device_step(device: &Device, now: Time) -> i64 {
 
 /// What a code is compared with: every step of it, whatever was spent. A spent one
 /// is told from a wrong one afterwards, by [`Hot::next`].
-pub fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive<u64> {
+pub(crate) fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive<u64> {
     match device.kind {
         Kind::Totp { period } => {
             let centre = device_step(device, now);
@@ -57,7 +57,7 @@ pub fn acceptable(device: &Device, policy: &Policy, now: Time) -> RangeInclusive
 
 /// Where two codes in a row are looked for: the first one's place. For TOTP the second
 /// lies within the bound too, so that the drift which follows from it can be kept.
-pub fn resynchronisable(device: &Device, now: Time) -> RangeInclusive<u64> {
+pub(crate) fn resynchronisable(device: &Device, now: Time) -> RangeInclusive<u64> {
     match device.kind {
         Kind::Totp { .. } => {
             let centre = current_step(device, now);
@@ -70,7 +70,7 @@ pub fn resynchronisable(device: &Device, now: Time) -> RangeInclusive<u64> {
 
 /// Where a code that can no longer be accepted is looked for (`None` when nothing is past
 /// yet), and where one is that still can be (empty when all of the window is spent).
-pub fn explainable(
+pub(crate) fn explainable(
     device: &Device,
     policy: &Policy,
     now: Time,
@@ -84,13 +84,13 @@ pub fn explainable(
 }
 
 /// The drift after an acceptance `skew` steps away from the server's own step.
-pub fn learn_drift(hot: &Hot, period: u32, skew: i64) -> i64 {
+pub(crate) fn learn_drift(hot: &Hot, period: u32, skew: i64) -> i64 {
     let seen = skew.saturating_mul(period_ms(period));
     bounded(hot.drift_ms + (seen - hot.drift_ms) / DRIFT_MEMORY, period)
 }
 
 /// The drift that a resynchronisation sets at once.
-pub fn set_drift(period: u32, skew: i64) -> i64 {
+pub(crate) fn set_drift(period: u32, skew: i64) -> i64 {
     bounded(skew.saturating_mul(period_ms(period)), period)
 }
 

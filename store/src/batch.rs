@@ -5,6 +5,7 @@
 use domain::{Event, UserId};
 
 use crate::error::Refusal;
+use crate::tables::audit::TermEntry;
 use crate::tables::counts::name_of_change;
 use crate::value::Value;
 
@@ -17,6 +18,8 @@ pub struct Batch {
     /// no guard to lock.
     pub(crate) made: Vec<i64>,
     pub(crate) steps: Vec<Step>,
+    /// Entries of the search index, put in after the steps: many, and all alike.
+    pub(crate) terms: Vec<TermEntry>,
     pub(crate) events: Vec<Event>,
     /// What is counted once under its name.
     pub(crate) counts: Vec<&'static str>,

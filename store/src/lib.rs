@@ -33,7 +33,7 @@ pub use settings::{Settings, Target};
 pub use shared::{RedisReport, RedisSettings, SharedCounters};
 pub use sqlite::Access;
 pub use tables::accounts::StoredAccount;
-pub use tables::audit::{CutTerm, Moment, NewCut, StoredEvent};
+pub use tables::audit::{Clues, CutTerm, Moment, NewCut, StoredEvent, TermEntry};
 pub use tables::chains::{StoredChain, StoredCut, StoredHead, Unindexed};
 pub use tables::challenges::{NewChallenge, StoredChallenge};
 pub use tables::checkpoints::StoredCheckpoint;

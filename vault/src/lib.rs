@@ -49,6 +49,6 @@ pub use place::Place;
 pub use random::Random;
 pub use root::Root;
 pub use seal::Sealed;
-pub use sign::{SigningKey, SigningSeed, kid_of, verify_signature};
+pub use sign::{SigningKey, SigningSeed, verify_signature};
 pub use spoken::{Spoken, normalise_spoken, pass_code, recovery_code};
 pub use token::{PublicKey, TokenError, jwk, sign_token, verify_token};

@@ -77,7 +77,7 @@ impl SigningKey {
         self.public
     }
 
-    /// The name by which verifiers look the public key up: see [`kid_of`].
+    /// The name by which verifiers look the public key up: its JWK thumbprint (RFC 7638).
     pub fn kid(&self) -> &str {
         &self.kid
     }
@@ -101,7 +101,7 @@ pub fn verify_signature(
 }
 
 /// The JWK thumbprint of a public key (RFC 7638, RFC 8037 section 2), 43 characters of base64url.
-pub fn kid_of(public: &[u8; 32]) -> String {
+pub(crate) fn kid_of(public: &[u8; 32]) -> String {
     let x = BASE64URL_NOPAD.encode(public);
     // The members in the order, and without the white space, that RFC 7638 prescribes.
     let jwk = format!(r#"{{"crv":"Ed25519","kty":"OKP","x":"{x}"}}"#);

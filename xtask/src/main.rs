@@ -12,6 +12,7 @@
 mod alerts;
 mod bench;
 mod generate;
+mod keeper;
 mod postgres;
 mod redis;
 mod summary;

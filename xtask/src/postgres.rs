@@ -1,16 +1,15 @@
 //! A PostgreSQL server that lives in a temporary folder and dies with its owner.
 
+use std::ffi::OsString;
 use std::fs;
-use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
-use tempfile::TempDir;
 
+use crate::keeper::{Keeper, free_port};
 use crate::tools;
 
 /// How long a new server may take until it answers.
@@ -24,13 +23,8 @@ const HOPELESS: [&str; 3] = [
 ];
 
 /// A running server; dropping it stops the server and removes its folder.
-///
-/// A small shell owns the server and waits at a pipe whose other end is held here, so the server also stops
-/// when this process is interrupted, panics or is killed: the kernel closes the pipe in every case.
 pub(crate) struct Postgres {
-    keeper: Child,
-    folder: TempDir,
-    programs: PathBuf,
+    _keeper: Keeper,
     port: u16,
 }
 
@@ -52,28 +46,17 @@ impl Postgres {
             .permissions(fs::Permissions::from_mode(0o700))
             .tempdir_in(place)?;
         let account = account(folder.path())?;
-        let port = TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let keeper = Command::new("sh")
-            .args(["-c", include_str!("postgres.sh"), "postgres.sh"])
-            .arg(folder.path())
-            .arg(&programs)
-            .arg(port.to_string())
-            .args(account)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            // Ctrl-C in a terminal goes to a whole process group; the server is stopped in order instead.
-            .process_group(0)
-            .spawn()
-            .context("cannot start a shell")?;
-        let mut server = Self {
-            keeper,
-            folder,
-            programs,
+        let port = free_port()?;
+        let words = [programs.clone().into_os_string(), port.to_string().into()];
+        let words = words.into_iter().chain(account.iter().map(OsString::from));
+        let script = include_str!("postgres.sh");
+        let mut keeper = Keeper::start("PostgreSQL", script, folder, words)?;
+        let hopeless = |log: &str| HOPELESS.iter().any(|sign| log.contains(sign));
+        keeper.wait_until(|| answers(&programs, port), hopeless, START_LIMIT)?;
+        Ok(Self {
+            _keeper: keeper,
             port,
-        };
-        server.wait_until_ready()?;
-        Ok(server)
+        })
     }
 
     /// The address of the server, as its superuser, at its first database.
@@ -85,41 +68,15 @@ impl Postgres {
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
-
-    fn wait_until_ready(&mut self) -> Result<()> {
-        let start = Instant::now();
-        while !self.answers()? {
-            let log = fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
-            let ended = self.keeper.try_wait()?.is_some();
-            let hopeless = HOPELESS.iter().any(|sign| log.contains(sign));
-            if ended || hopeless || start.elapsed() > START_LIMIT {
-                bail!(
-                    "PostgreSQL did not start in {} (TMPDIR chooses another place); its log:\n{log}",
-                    self.folder.path().display()
-                );
-            }
-            std::thread::sleep(Duration::from_millis(50));
-        }
-        Ok(())
-    }
-
-    fn answers(&self) -> Result<bool> {
-        let status = Command::new(self.programs.join("pg_isready"))
-            .args(["--quiet", "--host=127.0.0.1", "--timeout=1"])
-            .arg(format!("--port={}", self.port))
-            .status()
-            .context("cannot run pg_isready")?;
-        Ok(status.success())
-    }
 }
 
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        drop(self.keeper.stdin.take());
-        if let Err(error) = self.keeper.wait() {
-            eprintln!("the throw-away PostgreSQL may still run: {error}");
-        }
-    }
+fn answers(programs: &Path, port: u16) -> Result<bool> {
+    let status = Command::new(programs.join("pg_isready"))
+        .args(["--quiet", "--host=127.0.0.1", "--timeout=1"])
+        .arg(format!("--port={port}"))
+        .status()
+        .context("cannot run pg_isready")?;
+    Ok(status.success())
 }
 
 /// The folder of a complete set of server programs, if this machine has one.

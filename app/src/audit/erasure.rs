@@ -2,7 +2,6 @@
 
 use domain::chain::personal_digest;
 use domain::{Action, Personal, Time, UserId};
-use serde::Serialize;
 use store::{Batch, Moment, StoredEvent};
 
 use super::index::personal;
@@ -15,13 +14,6 @@ const SLICE: i64 = 100;
 /// Rounds in which a user may still make events while being erased.
 const ROUNDS: usize = 3;
 
-/// What an erasure did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub struct ErasedEvents {
-    /// Events whose personal fields were removed.
-    pub events: u64,
-}
-
 /// What one look at the log did.
 #[derive(Default)]
 struct Round {
@@ -31,28 +23,12 @@ struct Round {
 }
 
 impl App {
-    /// Records the erasure of a user, then removes the personal fields of all their
-    /// events. Best called while the user still has a row: without the name every event
-    /// of the log has to be looked at. May be called again after a failure.
-    ///
-    /// # Errors
-    /// When the database cannot be read or written.
-    pub async fn erase_audit(
+    /// First the record, so that at any moment each blank is explained.
+    pub(crate) async fn record_erasure(
         &self,
         user: UserId,
         context: &Context,
-    ) -> Result<ErasedEvents, Error> {
-        let name = self.store.user_name(user).await?;
-        let at = self.record_erasure(user, context).await?;
-        let events = match name {
-            Some(name) => self.blank_user(user, &name, at, context).await?,
-            None => self.blank_all(user, at).await?.blanked,
-        };
-        Ok(ErasedEvents { events })
-    }
-
-    /// First the record, so that at any moment each blank is explained.
-    async fn record_erasure(&self, user: UserId, context: &Context) -> Result<Time, Error> {
+    ) -> Result<Time, Error> {
         let mut batch = Batch::new();
         batch.record(erasure(user, context));
         Ok(self.store.commit(batch).await?)
@@ -124,23 +100,6 @@ impl App {
                 let page = self.store.events_by_term(term, below, from, SLICE).await?;
                 let Some(last) = page.last() else { break };
                 below = super::search::moment(last);
-                self.blank(user, at, page, &mut round).await?;
-            }
-        }
-        Ok(round)
-    }
-
-    /// Looks at every event.
-    async fn blank_all(&self, user: UserId, at: Time) -> Result<Round, Error> {
-        let mut round = Round::default();
-        for chain in self.store.chains().await? {
-            let Some(row) = chain.head else { continue };
-            let mut after = chain.cut.map_or(0, |cut| cut.head.seq);
-            loop {
-                let page = self.store.events_up(chain.id, after, row.head.seq, SLICE);
-                let page = page.await?;
-                let Some(last) = page.last() else { break };
-                after = last.seq;
                 self.blank(user, at, page, &mut round).await?;
             }
         }

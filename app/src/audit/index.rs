@@ -1,20 +1,26 @@
 //! The search index: filled behind the commits, in sorted slices.
 
 use domain::{Action, Personal};
-use store::{Batch, StoreError, StoredEvent, Unindexed};
+use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
 
 use crate::{App, Error};
 
 /// Events whose terms are sorted together. The terms are hashes: of many that are sorted,
-/// several fall on one page of the index, which is then written once for all of them.
-const SPAN: i64 = 5000;
+/// several fall on one page of the index, which is then written once for all of them. In a
+/// large index it takes many: their entries, 24 bytes each, are in memory meanwhile.
+const SPAN: usize = 200_000;
+/// Events read at a time.
+const PAGE: i64 = 2000;
 /// Terms per batch: a short slice between attempts.
 const SLICE: usize = 500;
 
 /// The personal fields of an event; none when they were erased or cannot be read.
 pub(super) fn personal(event: &StoredEvent) -> Personal {
-    let text = event.personal.as_deref();
+    personal_of(event.personal.as_deref())
+}
+
+fn personal_of(text: Option<&str>) -> Personal {
     text.and_then(|text| serde_json::from_str(text).ok())
         .unwrap_or_default()
 }
@@ -45,26 +51,32 @@ impl Terms<'_> {
         self.0.search_term("failed", "")
     }
 
-    /// All terms of an event. Accepted verifications, the bulk of a log, are not
-    /// indexed by their action.
-    pub(super) fn of(&self, event: &StoredEvent) -> Vec<i64> {
-        let mut terms = Vec::with_capacity(4);
-        let personal = personal(event);
-        terms.extend(personal.device_id.as_deref().map(|name| self.device(name)));
-        match (personal.user_id.as_deref(), event.user) {
-            (Some(name), _) => terms.push(self.user(name)),
-            (None, Some(id)) if personal != Personal::default() => {
-                terms.push(self.unnamed_user(id));
-            }
-            (None, _) => {}
-        }
-        if event.success == 0 || event.action != Action::OtpVerification.as_str() {
-            terms.push(self.action(&event.action));
-        }
-        if event.success == 0 {
-            terms.push(self.failed());
-        }
-        terms
+    /// All terms of an event.
+    pub(super) fn of(&self, event: &StoredEvent) -> impl Iterator<Item = i64> + use<> {
+        let personal = event.personal.as_deref();
+        self.of_parts(&event.action, event.success, event.user, personal)
+    }
+
+    /// Accepted verifications, the bulk of a log, are not indexed by their action.
+    fn of_parts(
+        &self,
+        action: &str,
+        success: i64,
+        user: Option<i64>,
+        personal: Option<&str>,
+    ) -> impl Iterator<Item = i64> + use<> {
+        let personal = personal_of(personal);
+        let device = personal.device_id.as_deref().map(|name| self.device(name));
+        let user = match (personal.user_id.as_deref(), user) {
+            (Some(name), _) => Some(self.user(name)),
+            (None, Some(id)) if personal != Personal::default() => Some(self.unnamed_user(id)),
+            (None, _) => None,
+        };
+        let failed = success == 0;
+        let named = failed || action != Action::OtpVerification.as_str();
+        let action = named.then(|| self.action(action));
+        let failed = failed.then(|| self.failed());
+        [device, user, action, failed].into_iter().flatten()
     }
 }
 
@@ -73,42 +85,33 @@ impl App {
         Terms(&self.room.root)
     }
 
-    /// Indexes up to that many spans; true when the index has everything that was
-    /// there at the last look.
+    /// Indexes what is there now, but up to that many spans; true when nothing of it is
+    /// left. What comes meanwhile is not waited for: on a busy server that has no end, and
+    /// few events at a time cost more than many.
     pub(crate) async fn index_events(&self, most: usize) -> Result<bool, Error> {
+        let mut wanted = self.store.unindexed().await?;
         let mut left = most;
-        loop {
-            let behind = self.store.unindexed().await?;
-            if behind.is_empty() {
-                return Ok(true);
-            }
-            for chain in behind {
+        while !wanted.is_empty() {
+            for chain in &wanted {
                 if left == 0 {
                     return Ok(false);
                 }
                 left -= 1;
                 self.index_span(chain).await?;
             }
+            // Looked up anew, since others may be at it, too.
+            let behind = self.store.unindexed().await?;
+            wanted.retain_mut(|chain| {
+                let now = behind.iter().find(|now| now.chain == chain.chain);
+                chain.after = now.map_or(chain.until, |now| now.after);
+                chain.after < chain.until
+            });
         }
+        Ok(true)
     }
 
-    async fn index_span(&self, chain: Unindexed) -> Result<(), Error> {
-        let Unindexed {
-            chain,
-            after,
-            until,
-        } = chain;
-        let events = self.store.events_up(chain, after, until, SPAN).await?;
-        let full = i64::try_from(events.len()).is_ok_and(|count| count >= SPAN);
-        let last = events.last().map_or(until, |event| event.seq);
-        let reached = if full { last } else { until };
-        let terms = self.terms();
-        let mut entries: Vec<_> = events
-            .iter()
-            .flat_map(|event| terms.of(event).into_iter().map(move |term| (term, event)))
-            .map(|(term, event)| (term, event.at, event.id))
-            .collect();
-        entries.sort_unstable();
+    async fn index_span(&self, chain: &Unindexed) -> Result<(), Error> {
+        let (entries, reached) = self.entries(chain).await?;
         let mut slices = entries.chunks(SLICE).peekable();
         loop {
             let slice = slices.next().unwrap_or_default();
@@ -116,10 +119,9 @@ impl App {
             let mut batch = Batch::new();
             // Each slice makes sure that nobody else has indexed the span meanwhile: an
             // erasure that had, and took its terms out again, would find them put back.
-            batch.mark_indexed(chain, after, if done { reached } else { after });
-            for (term, at, event) in slice {
-                batch.insert_term(*term, *at, *event);
-            }
+            let to = if done { reached } else { chain.after };
+            batch.mark_indexed(chain.chain, chain.after, to);
+            batch.insert_terms(slice);
             match self.store.commit(batch).await {
                 Ok(_) if !done => {}
                 // Refused: another node was faster.
@@ -127,5 +129,38 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
+    }
+
+    /// The sorted entries of a chain's next span, and the number of its last event.
+    async fn entries(&self, chain: &Unindexed) -> Result<(Vec<TermEntry>, i64), Error> {
+        let terms = self.terms();
+        let mut entries = Vec::new();
+        let (mut after, mut events) = (chain.after, 0);
+        while after < chain.until && events < SPAN {
+            let page = self.store.clues_up(chain.chain, after, chain.until, PAGE);
+            let page = page.await?;
+            after = page.last().map_or(chain.until, |last| last.seq);
+            events += page.len();
+            for Clues {
+                id,
+                at,
+                action,
+                success,
+                user,
+                personal,
+                ..
+            } in &page
+            {
+                let entry = |term| TermEntry {
+                    term,
+                    at: at.millis(),
+                    event: *id,
+                };
+                let found = terms.of_parts(action, *success, *user, personal.as_deref());
+                entries.extend(found.map(entry));
+            }
+        }
+        entries.sort_unstable();
+        Ok((entries, after))
     }
 }

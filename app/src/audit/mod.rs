@@ -23,7 +23,6 @@ use std::collections::BTreeMap;
 use domain::chain::{ChainName, Head};
 use tokio::sync::Mutex;
 
-pub use erasure::ErasedEvents;
 pub use proof::{AuditOptions, verify, verify_links_only};
 pub use report::{AuditReport, Finding, FindingKind, Proof};
 pub use search::{AuditEntry, AuditQuery};

@@ -9,8 +9,8 @@ use vault::Root;
 
 use super::prover::Prover;
 use super::report::AuditReport;
+use crate::Error;
 use crate::room::{CHECKPOINT, Room};
-use crate::{App, Error};
 
 /// Times that a proof begins again because retention cut under it.
 const TRIES: usize = 3;
@@ -102,16 +102,6 @@ pub async fn verify_links_only(
     };
     let proven = prove(store, keys, Scope::Whole(options, &BTreeMap::new())).await?;
     Ok(Some(proven.report))
-}
-
-impl App {
-    /// Proves the whole log while the server runs.
-    ///
-    /// # Errors
-    /// When the database cannot be read.
-    pub async fn verify_audit(&self, options: &AuditOptions) -> Result<AuditReport, Error> {
-        verify(&self.store, &self.room, options).await
-    }
 }
 
 /// Retention may cut while we read; then what we read does not fit together, and we

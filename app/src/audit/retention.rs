@@ -54,7 +54,7 @@ impl App {
     ///
     /// # Errors
     /// [`Error::AuditBroken`] when what would go does not prove: evidence is not removed.
-    pub async fn cut_old_events(&self) -> Result<i64, Error> {
+    pub(crate) async fn cut_old_events(&self) -> Result<i64, Error> {
         let Some(retention) = self.settings.retention else {
             return Ok(0);
         };

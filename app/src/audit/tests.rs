@@ -15,14 +15,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
-use domain::{Action, DeviceId, Event, Origin, Policies, Time, UserId};
+use domain::{Action, DeviceId, Event, Origin, Policies, Time, UserId, UserName};
 use rusqlite::Connection;
 use store::{Access, Batch, Clock, Store, Target};
 use tempfile::TempDir;
 use vault::{MasterSecret, Random};
 
 use super::{AuditOptions, AuditReport, FindingKind, verify};
-use crate::{App, JwtRules, Room, Settings};
+use crate::{App, Caller, Context, JwtRules, Room, Settings};
 
 /// A time that tests set.
 pub(super) struct TestClock(AtomicI64);
@@ -170,10 +170,7 @@ impl World {
     }
 
     async fn report(&self) -> AuditReport {
-        self.app
-            .verify_audit(&AuditOptions::default())
-            .await
-            .unwrap()
+        verified(&self.app, &AuditOptions::default()).await
     }
 
     #[track_caller]
@@ -205,6 +202,17 @@ fn verification(number: i64, success: bool) -> Event {
     Event::new(Action::OtpVerification, success, &origin(number))
         .about_user(UserId(100 + user), &format!("user{user}"))
         .about_device(DeviceId(200 + user), &format!("phone-{user}"))
+}
+
+async fn verified(app: &App, options: &AuditOptions) -> AuditReport {
+    verify(&app.store, &app.room, options).await.unwrap()
+}
+
+/// Erases the user whose events bear the name `user1`: how many of them were blanked.
+async fn erase(app: &App) -> u64 {
+    let context = Context::local(Caller::CommandLine);
+    let name = UserName::parse("user1").unwrap();
+    app.erase(&context, &name).await.unwrap().audit_records
 }
 
 #[track_caller]

@@ -15,7 +15,7 @@ const LAST_SECOND: i64 = 253_370_764_800;
 
 /// Why a letter cannot be written.
 #[derive(Debug, thiserror::Error)]
-pub enum LetterError {
+pub(crate) enum LetterError {
     /// The issuer has control characters, such as a line break: it stands in headers.
     #[error("the issuer has characters that cannot stand in a mail")]
     Issuer,
@@ -26,25 +26,25 @@ pub enum LetterError {
 
 /// What a mail with a code is made of. The same values give the same letter, byte for
 /// byte, so a second try of one mail is recognised by its `Message-ID`.
-pub struct CodeLetter<'a> {
+pub(crate) struct CodeLetter<'a> {
     /// Who sends.
-    pub from: &'a EmailAddress,
+    pub(crate) from: &'a EmailAddress,
     /// Who gets it.
-    pub to: &'a EmailAddress,
+    pub(crate) to: &'a EmailAddress,
     /// On whose behalf, for people to read.
-    pub issuer: &'a str,
+    pub(crate) issuer: &'a str,
     /// The code, in ASCII digits.
-    pub code: &'a str,
+    pub(crate) code: &'a str,
     /// How long the code lives from its sending.
-    pub lifetime: Duration,
+    pub(crate) lifetime: Duration,
     /// When the mail is written.
-    pub now: Time,
+    pub(crate) now: Time,
     /// Random bytes that no other mail has.
-    pub id: [u8; 16],
+    pub(crate) id: [u8; 16],
 }
 
 /// A mail ready to go. It holds a code: no `Debug`, wiped on drop.
-pub struct Letter {
+pub(crate) struct Letter {
     pub(super) envelope: Envelope,
     pub(super) message: Zeroizing<Vec<u8>>,
     /// A name for a file: when it was written, and its id.
@@ -57,7 +57,7 @@ impl Letter {
     ///
     /// # Errors
     /// [`LetterError`].
-    pub fn with_code(parts: &CodeLetter<'_>) -> Result<Letter, LetterError> {
+    pub(crate) fn with_code(parts: &CodeLetter<'_>) -> Result<Letter, LetterError> {
         if parts.issuer.chars().any(char::is_control) {
             return Err(LetterError::Issuer);
         }

@@ -11,8 +11,6 @@ mod worker;
 #[cfg(test)]
 mod tests;
 
-pub use letter::{CodeLetter, Letter, LetterError};
-pub use retry::next_try;
 pub use settings::{Login, MailSettings, Security, SmtpServer};
 pub use transport::{Post, PostError};
 

@@ -12,7 +12,7 @@ const LONGEST_PAUSE: u32 = 60;
 ///
 /// The pauses are 1, 2, 4 … 60 seconds, each shortened by up to a half by `random`, so
 /// that the mails which a dead server has left waiting do not all come back at once.
-pub fn next_try(tries: u32, now: Time, expires_at: Time, random: u64) -> Option<Time> {
+pub(crate) fn next_try(tries: u32, now: Time, expires_at: Time, random: u64) -> Option<Time> {
     let seconds = 1_u32
         .checked_shl(tries.saturating_sub(1))
         .filter(|seconds| (1..=LONGEST_PAUSE).contains(seconds))

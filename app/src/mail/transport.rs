@@ -54,7 +54,7 @@ pub enum PostError {
 
 impl PostError {
     /// Whether another try can succeed.
-    pub fn can_retry(&self) -> bool {
+    pub(crate) fn can_retry(&self) -> bool {
         !matches!(self, Self::Refused(_) | Self::NeedsUtf8)
     }
 
@@ -121,7 +121,7 @@ impl Post {
     /// # Errors
     /// [`PostError`], which says whether another try can help. After [`PostError::Slow`]
     /// the letter may have left all the same; a second one has the same `Message-ID`.
-    pub async fn send(&self, letter: &Letter) -> Result<(), PostError> {
+    pub(crate) async fn send(&self, letter: &Letter) -> Result<(), PostError> {
         match self {
             Self::Smtp { transport, timeout } => {
                 let sending = transport.send_raw(&letter.envelope, &letter.message);

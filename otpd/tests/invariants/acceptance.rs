@@ -8,14 +8,6 @@ use crate::harness::{Client, Database, Device, Engine, Node, Server, at_once, on
 /// How many clients send the same code at the same moment.
 const SENDERS: usize = 50;
 
-fn start(database: &Database, engine: Engine) -> Vec<Server> {
-    let names = ["one", "two"];
-    let nodes = names.iter().take(engine.nodes());
-    nodes
-        .map(|name| Node::named(database, name).start())
-        .collect()
-}
-
 /// Sends one code from everywhere at once and gives what the answers say.
 fn race(clients: &mut [Client], device: &Device, code: &str) -> Vec<Value> {
     let question = device.question(code);
@@ -63,7 +55,7 @@ impl Counter {
 
 fn parallel(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let mut admin = servers[0].admin();
     let mut clients: Vec<Client> = servers
         .iter()
@@ -128,7 +120,7 @@ on_both!(across_restarts: i1_a_spent_code_stays_spent_over_restarts_on_sqlite, i
 #[test]
 fn i1_a_code_spent_at_one_node_is_spent_at_the_other() {
     let database = Database::new(Engine::Postgres);
-    let servers = start(&database, Engine::Postgres);
+    let servers = Node::start_all(&database, Engine::Postgres);
     let mut admins: Vec<Client> = servers.iter().map(Server::admin).collect();
     let mut counter = Counter::new(&mut admins[0], 0);
     for round in 0..length(20, 500) {

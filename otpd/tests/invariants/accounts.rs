@@ -13,14 +13,6 @@ const SENDERS: usize = 20;
 const LOGINS: usize = 5;
 const ENROLMENTS: usize = 3;
 
-fn start(database: &Database, engine: Engine) -> Vec<Server> {
-    let names = ["one", "two"];
-    let nodes = names.iter().take(engine.nodes());
-    nodes
-        .map(|name| Node::named(database, name).start())
-        .collect()
-}
-
 /// Strangers at all nodes in turn, with that token if any.
 fn strangers(servers: &[Server], token: Option<&str>) -> Vec<Client> {
     let nodes = servers.iter().cycle().take(SENDERS);
@@ -70,7 +62,7 @@ fn accepted(answers: &[Answer]) -> usize {
 /// Everybody sends a right answer to one login: its codes and every recovery code.
 fn one_login(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let mut client = servers[0].stranger();
     for round in 0..LOGINS {
         let name = format!("user-{round}");
@@ -102,7 +94,7 @@ on_both!(one_login: i2_a_login_that_waits_serves_once_on_sqlite, i2_a_login_that
 
 fn one_enrolment(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let mut client = servers[0].stranger();
     for round in 0..ENROLMENTS {
         let name = format!("user-{round}");
@@ -130,7 +122,7 @@ on_both!(one_enrolment: i2_an_enrolment_is_confirmed_once_on_sqlite, i2_an_enrol
 /// Each sender has a login of their own; the guesses are the user's all the same.
 fn many_logins(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let mut client = servers[0].stranger();
     let made = sign_up(&mut client, "alice", true);
     let uri = text(&made, "provisioning_uri");
@@ -163,7 +155,7 @@ fn is_active(server: &Server, token: &str) -> bool {
 
 fn ended(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let (here, there) = (&servers[0], &servers[servers.len() - 1]);
     let mut client = here.stranger();
     let made = sign_up(&mut client, "alice", true);

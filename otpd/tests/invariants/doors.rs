@@ -14,18 +14,10 @@ use crate::harness::{
 const SENDERS: usize = 30;
 
 fn start(database: &Database, engine: Engine) -> Vec<Server> {
-    let names = ["one", "two"];
-    let node = |name| {
-        Node::named(database, name)
-            .with("OTPD_LIMITS__LOGINS_PER_MINUTE", "1000000")
+    Node::start_all_with(database, engine, |node| {
+        node.with("OTPD_LIMITS__LOGINS_PER_MINUTE", "1000000")
             .with("OTPD_LIMITS__EMAIL_REQUESTS_PER_HOUR", "1000000")
-            .start()
-    };
-    names
-        .iter()
-        .take(engine.nodes())
-        .map(|name| node(name))
-        .collect()
+    })
 }
 
 fn everywhere(servers: &[Server], client: impl Fn(&Server) -> Client) -> Vec<Client> {

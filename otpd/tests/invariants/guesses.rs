@@ -45,11 +45,7 @@ fn judged(database: &Database, round: usize) -> Judged {
 
 fn parallel(engine: Engine) {
     let database = Database::new(engine);
-    let names = ["one", "two"];
-    let nodes = names.iter().take(engine.nodes());
-    let servers: Vec<Server> = nodes
-        .map(|name| Node::named(&database, name).start())
-        .collect();
+    let servers = Node::start_all(&database, engine);
     race(&database, &servers, length(15, 300));
 }
 

@@ -8,14 +8,6 @@ use crate::harness::{Answer, Client, Database, Device, Engine, Node, Server, at_
 /// How many clients send the same request at the same moment.
 const SENDERS: usize = 20;
 
-fn start(database: &Database, engine: Engine) -> Vec<Server> {
-    let names = ["one", "two"];
-    let nodes = names.iter().take(engine.nodes());
-    nodes
-        .map(|name| Node::named(database, name).start())
-        .collect()
-}
-
 /// Sends the same request from everywhere. Those that come while the first one is being
 /// worked on are told so; all others get the first one's answer.
 fn repeat(clients: &mut [Client], key: &str, path: &str, body: &Value) -> Vec<Answer> {
@@ -43,7 +35,7 @@ fn assert_one_first(answers: &[Answer]) {
 
 fn once(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let all = servers.iter().cycle().take(SENDERS);
     let mut clients: Vec<Client> = all.map(Server::admin).collect();
     for round in 0..length(15, 300) {
@@ -79,7 +71,7 @@ on_both!(once: i7_a_repeated_request_happens_and_is_recorded_once_on_sqlite, i7_
 /// A kept acceptance is worth nothing once the device is gone.
 fn after_revocation(engine: Engine) {
     let database = Database::new(engine);
-    let servers = start(&database, engine);
+    let servers = Node::start_all(&database, engine);
     let mut admin = servers[0].admin();
     let mut other = servers[servers.len() - 1].admin();
     for (round, end) in ["deactivate", "delete", "anew"].iter().enumerate() {

@@ -14,16 +14,10 @@ const ASKERS: usize = 4;
 const AFTERWARDS: usize = 3;
 
 fn start(database: &Database, engine: Engine) -> Vec<Server> {
-    let names = ["one", "two"];
-    let nodes = names.iter().take(engine.nodes());
-    nodes
-        .map(|name| {
-            Node::named(database, name)
-                // Refusals are what is asked for here, hundreds of them.
-                .with("OTPD_LIMITS__ADDRESS_FAILURES_PER_MINUTE", "1000000")
-                .start()
-        })
-        .collect()
+    Node::start_all_with(database, engine, |node| {
+        // Refusals are what is asked for here, hundreds of them.
+        node.with("OTPD_LIMITS__ADDRESS_FAILURES_PER_MINUTE", "1000000")
+    })
 }
 
 /// Lets several clients ask while one revokes. `ask` is told whether the revocation had

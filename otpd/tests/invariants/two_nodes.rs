@@ -4,6 +4,8 @@ use std::path::PathBuf;
 use std::sync::Barrier;
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::guesses;
 use crate::harness::surroundings::{length, unix_seconds, until};
 use crate::harness::{Client, Database, Device, Engine, Node, Server};
@@ -122,8 +124,23 @@ fn i1_i5_i14_nodes_whose_clocks_disagree_judge_alike() {
     assert!(device.accepts(&mut admin, &device.current()));
     let future = device.code(device.step() + 2);
     assert!(!device.accepts(&mut admin, &future));
+    check_expiry(&nodes);
     race(&nodes, &database);
     guesses::race(&database, &nodes, length(5, 100));
+}
+
+/// A credential expires at all nodes at once, whatever their own clocks say.
+fn check_expiry(nodes: &[Server; 2]) {
+    let lives = 5;
+    let body = json!({ "name": "short", "scopes": ["users:read"], "expires_in": lives });
+    let made = nodes[1].admin().post("/api/v1/keys", &body).expect(201);
+    let key = made["data"]["key"].as_str().expect("a key");
+    let asked = |node: &Server| node.client(key).get("/api/v1/users").status;
+    let begun = unix_seconds();
+    assert_eq!(nodes.each_ref().map(asked), [200, 200]);
+    let over = || (unix_seconds() > begun + lives).then_some(());
+    until(Duration::from_secs(10), over).expect("the end of its life");
+    assert_eq!(nodes.each_ref().map(asked), [401, 401]);
 }
 
 /// The shift works: the node says so in its log.

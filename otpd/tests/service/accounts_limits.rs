@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::account::PASSWORD;
 use crate::answer::Answer;
-use crate::call::together;
+use crate::call::{Call, together};
 use crate::database::Engine;
 use crate::harness::Server;
 
@@ -17,7 +17,7 @@ fn without_limits(rules: &mut app::Settings) {
 }
 
 /// How long a login took.
-async fn timed(call: crate::call::Call<'_>) -> (Answer, Duration) {
+async fn timed(call: Call<'_>) -> (Answer, Duration) {
     #[expect(
         clippy::disallowed_methods,
         reason = "the time of an answer is measured"
@@ -30,9 +30,35 @@ async fn timed(call: crate::call::Call<'_>) -> (Answer, Duration) {
 const PAUSE: Duration = Duration::from_millis(400);
 
 /// Whether a login has to wait before its password is judged.
-async fn slowed(call: crate::call::Call<'_>) -> (Answer, bool) {
+async fn slowed(call: Call<'_>) -> (Answer, bool) {
     let (answer, took) = timed(call).await;
     (answer, took >= PAUSE)
+}
+
+/// An account is tried twenty times without a wait, then after one.
+async fn twenty_then_slow<'a>(name: &str, wrong: impl Fn(usize) -> Call<'a>) {
+    for round in 0..=20 {
+        let (answer, slow) = slowed(wrong(round)).await;
+        answer.problem(401, "invalid_credentials");
+        assert_eq!(slow, round == 20, "{name} {round}");
+    }
+}
+
+/// A right password lets its owner in, after a wait or without.
+async fn let_in(server: &Server, name: &str, waits: bool) {
+    let (answer, slow) = slowed(server.login(name, PASSWORD)).await;
+    answer.json(200);
+    assert_eq!(slow, waits, "{name}");
+}
+
+/// How many of them were judged; the others are told to come again.
+fn judged(answers: &[Answer], name: &str) -> usize {
+    let (judged, refused): (Vec<_>, Vec<_>) = answers.iter().partition(|it| it.status == 401);
+    for answer in refused {
+        answer.problem(429, "rate_limited");
+        assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
+    }
+    judged.len()
 }
 
 #[tokio::test]
@@ -43,33 +69,17 @@ async fn a_network_tries_an_account_twenty_times_a_minute_then_slower_whether_it
     .await;
     server.sign_up("alice", false).await;
     for name in ["alice", "nobody"] {
-        for round in 0..20 {
-            let (answer, slow) = slowed(server.login(name, "wrong")).await;
-            answer.problem(401, "invalid_credentials");
-            assert!(!slow, "{name} {round}");
-        }
-        let (answer, slow) = slowed(server.login(&name.to_uppercase(), "wrong")).await;
-        answer.problem(401, "invalid_credentials");
-        assert!(slow, "{name}");
+        let written = [name, &name.to_uppercase()];
+        twenty_then_slow(name, |round| server.login(written[round % 2], "wrong")).await;
         // Two wait at most.
         let calls = (0..6).map(|_| server.login(name, "wrong"));
-        let answers = together(calls).await;
-        let judged = answers.iter().filter(|it| it.status == 401).count();
-        assert_eq!(judged, 2, "{name}");
-        for answer in answers.iter().filter(|it| it.status != 401) {
-            answer.problem(429, "rate_limited");
-            assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
-        }
+        assert_eq!(judged(&together(calls).await, name), 2, "{name}");
     }
     server.sign_up("carol", false).await;
-    let (answer, slow) = slowed(server.login("carol", PASSWORD)).await;
-    answer.json(200);
-    assert!(!slow);
+    let_in(&server, "carol", false).await;
     server.advance(60);
     for _ in 0..20 {
-        let (answer, slow) = slowed(server.login("alice", PASSWORD)).await;
-        answer.json(200);
-        assert!(!slow);
+        let_in(&server, "alice", false).await;
     }
 }
 
@@ -94,9 +104,7 @@ async fn strangers_keep_nobody_out_of_where_they_log_in_from() {
         });
         let strangers: Vec<_> = strangers.map(|it| tokio::spawn(it.into_future())).collect();
         tokio::time::sleep(PAUSE / 4).await;
-        let (answer, slow) = slowed(server.login(name, PASSWORD)).await;
-        answer.json(200);
-        assert!(!slow, "{name}");
+        let_in(&server, name, false).await;
         let elsewhere = server.login(name, PASSWORD).from("203.0.113.9").await;
         elsewhere.problem(429, "rate_limited");
         let mut judged = 0;
@@ -128,36 +136,26 @@ async fn strangers_slow_an_account_down_and_keep_nobody_out() {
     .await;
     server.sign_up("alice", false).await;
     for name in ["alice", "nobody"] {
-        for round in 0..20 {
+        twenty_then_slow(name, |round| {
             // From two networks: none of them is at its limit.
             let peer = format!("198.51.100.{}", round % 2);
-            let (answer, took) = timed(server.login(name, "wrong").from(&peer)).await;
-            answer.problem(401, "invalid_credentials");
-            assert!(took < PAUSE, "{name} {round} {took:?}");
-        }
-        let (answer, took) = timed(server.login(name, "wrong").from("198.51.100.1")).await;
-        answer.problem(401, "invalid_credentials");
-        assert!(took >= PAUSE, "{name} {took:?}");
+            server.login(name, "wrong").from(&peer)
+        })
+        .await;
     }
     // Their owner gets in, a little later.
-    let (answer, took) = timed(server.login("alice", PASSWORD)).await;
-    answer.json(200);
-    assert!(took >= PAUSE, "{took:?}");
+    let_in(&server, "alice", true).await;
     server.sign_up("carol", false).await;
-    let (answer, took) = timed(server.login("carol", PASSWORD)).await;
-    answer.json(200);
-    assert!(took < PAUSE, "{took:?}");
+    let_in(&server, "carol", false).await;
     server.advance(60);
-    let (answer, took) = timed(server.login("alice", PASSWORD)).await;
-    answer.json(200);
-    assert!(took < PAUSE, "{took:?}");
+    let_in(&server, "alice", false).await;
 }
 
 #[tokio::test]
 async fn only_so_many_logins_are_slowed_down_at_once() {
     let server = Server::tuned(Engine::Sqlite, &[], |rules| {
         rules.public.account_logins_per_minute = 1;
-        rules.public.slow_login = Duration::from_millis(400);
+        rules.public.slow_login = PAUSE;
         rules.public.slow_logins_per_account = 3;
         rules.public.slow_logins = 4;
     })
@@ -168,14 +166,8 @@ async fn only_so_many_logins_are_slowed_down_at_once() {
             let call = server.login(name, "wrong");
             call.from(&format!("198.51.100.{peer}"))
         });
-        let answers = together(calls).await;
-        let judged = answers.iter().filter(|it| it.status == 401).count();
         // One at once, and those that waited.
-        assert_eq!(judged, 4, "{name}");
-        for answer in answers.iter().filter(|it| it.status != 401) {
-            answer.problem(429, "rate_limited");
-            assert_eq!(answer.header("retry-after"), Some("1"), "{name}");
-        }
+        assert_eq!(judged(&together(calls).await, name), 4, "{name}");
     }
 }
 
@@ -279,6 +271,14 @@ fn median(mut times: Vec<Duration>) -> f64 {
     times[times.len() / 2].as_secs_f64() * 1000.0
 }
 
+/// How far the medians are apart in percent, and a line that says so.
+fn apart(known: Vec<Duration>, unknown: Vec<Duration>) -> (f64, String) {
+    let (known, unknown) = (median(known), median(unknown));
+    let apart = (known - unknown).abs() / known.max(unknown) * 100.0;
+    let line = format!("known {known:.2} ms, unknown {unknown:.2} ms: {apart:.1} % apart");
+    (apart, line)
+}
+
 /// The contract says 10 %; the machine of a test is shared, so only more than that
 /// fails, and the numbers are printed.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -293,13 +293,7 @@ async fn i6_an_unknown_name_takes_as_long_as_a_wrong_password() {
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     for round in 0..TRIES {
         for name in ["alice", "nobody"] {
-            #[expect(
-                clippy::disallowed_methods,
-                reason = "the time of an answer is measured"
-            )]
-            let begun = Instant::now();
-            let answer = server.login(name, "a wrong password").await;
-            let took = begun.elapsed();
+            let (answer, took) = timed(server.login(name, "a wrong password")).await;
             assert_eq!(answer.status, 401, "{round}");
             match name {
                 "alice" => known.push(took),
@@ -307,18 +301,9 @@ async fn i6_an_unknown_name_takes_as_long_as_a_wrong_password() {
             }
         }
     }
-    let (known, unknown) = (median(known), median(unknown));
-    let apart = (known - unknown).abs() / known.max(unknown) * 100.0;
-    println!("wrong password {known:.2} ms, unknown name {unknown:.2} ms: {apart:.1} % apart");
-    assert!(apart < 25.0, "{known} ms and {unknown} ms");
-}
-
-/// How far the medians are apart in percent, and a line that says so.
-fn apart(known: Vec<Duration>, unknown: Vec<Duration>) -> (f64, String) {
-    let (known, unknown) = (median(known), median(unknown));
-    let apart = (known - unknown).abs() / known.max(unknown) * 100.0;
-    let line = format!("known {known:.2} ms, unknown {unknown:.2} ms: {apart:.1} % apart");
-    (apart, line)
+    let (apart, line) = apart(known, unknown);
+    println!("/login: {line}");
+    assert!(apart < 25.0, "{line}");
 }
 
 /// An address that a code was sent to, and one that never asked for any: both guesses

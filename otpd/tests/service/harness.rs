@@ -218,7 +218,7 @@ impl Server {
     }
 
     /// Every byte of every file that the server keeps.
-    pub(crate) fn stored_bytes(&self) -> Vec<u8> {
+    pub(crate) fn stored(&self) -> Stored {
         let mut bytes = Vec::new();
         for entry in std::fs::read_dir(self.place.folder.path()).unwrap() {
             let path = entry.unwrap().path();
@@ -226,7 +226,7 @@ impl Server {
                 bytes.extend(std::fs::read(path).unwrap());
             }
         }
-        bytes
+        Stored(bytes)
     }
 
     pub(crate) fn get(&self, path: &str) -> Call<'_> {
@@ -260,5 +260,16 @@ impl Server {
     /// The credential alone.
     pub(crate) async fn credential(&self, scopes: &[&str]) -> String {
         text(&self.key(scopes).await, "key").to_owned()
+    }
+}
+
+/// What a server's files held at a moment.
+pub(crate) struct Stored(Vec<u8>);
+
+impl Stored {
+    /// Whether a text stands in them, in capitals or not.
+    pub(crate) fn holds(&self, text: &str) -> bool {
+        let mut windows = self.0.windows(text.len());
+        windows.any(|part| part.eq_ignore_ascii_case(text.as_bytes()))
     }
 }

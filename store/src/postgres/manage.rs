@@ -164,6 +164,9 @@ impl Manager {
             events.push(tail.append(event, at, self.judge.as_ref())?);
         }
         let mut calls = save::append(&events, &tail, at, &tally);
+        if !batch.terms.is_empty() {
+            calls.push(save::insert_terms(&batch.terms));
+        }
         let additions = additions.into_iter();
         calls.extend(additions.map(|(sql, values)| Call::of_values(sql, values)));
         calls.push(Call::new(COMMIT));

@@ -8,6 +8,7 @@ use crate::lane::EventRow;
 use crate::lane::chain::Tail;
 use crate::lane::fold::{KeptRow, Writes};
 use crate::sql::statements;
+use crate::tables::audit::TermEntry;
 use crate::tables::counts;
 use crate::tables::stats::{self, Tally};
 
@@ -71,6 +72,11 @@ statements! {
                 CAST($13 AS BYTEA[]))
                 AS v (id, action, success, user_id, device_id, caller, request_id, detail, personal,
                   salt, link, mac)";
+    INSERT_TERMS = "INSERT INTO event_terms (term, at, event)
+                    SELECT v.term, v.at, v.event
+                    FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS BIGINT[]))
+                      AS v (term, at, event)
+                    ON CONFLICT (term, at, event) DO NOTHING";
     SAVE_HEAD = "WITH changed AS (
                    UPDATE chain_heads SET seq = $2, link = $3, mac = $4, at = $5
                    WHERE chain = $1 AND seq = CAST($2 AS BIGINT) - CAST($6 AS BIGINT) RETURNING 1)
@@ -155,6 +161,14 @@ pub(super) fn append<'a>(
         calls.push(Call::of_values(stats::ADD, tally.params(at, tail.chain)));
     }
     calls
+}
+
+/// Entries of the search index.
+pub(super) fn insert_terms(entries: &[TermEntry]) -> Call<'_> {
+    Call::new(INSERT_TERMS)
+        .with(column(entries, |entry| entry.term))
+        .with(column(entries, |entry| entry.at))
+        .with(column(entries, |entry| entry.event))
 }
 
 /// One column of rows, as the array that `unnest` takes apart again.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{
@@ -42,7 +42,10 @@ fn verifier(
     security: &Security,
     provider: &Arc<CryptoProvider>,
 ) -> Result<Arc<dyn ServerCertVerifier>, StoreError> {
-    let any = || Arc::new(AnyServer(Arc::clone(provider)));
+    let lenient = |takes| {
+        let algorithms = provider.signature_verification_algorithms;
+        Arc::new(Lenient { takes, algorithms })
+    };
     let signed = || -> Result<Arc<WebPkiServerVerifier>, StoreError> {
         let roots = Arc::new(roots(&security.roots)?);
         WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(provider))
@@ -50,8 +53,8 @@ fn verifier(
             .map_err(|error| unusable("the certificates of sslrootcert cannot be used", &error))
     };
     Ok(match security.encryption {
-        Encryption::Disable | Encryption::Prefer | Encryption::Require => any(),
-        Encryption::VerifyCa => Arc::new(AnyName(signed()?)),
+        Encryption::Disable | Encryption::Prefer | Encryption::Require => lenient(Takes::Anything),
+        Encryption::VerifyCa => lenient(Takes::AnyName(signed()?)),
         Encryption::VerifyFull => signed()?,
     })
 }
@@ -128,57 +131,27 @@ fn sentence(why: &CertificateError) -> &'static str {
     }
 }
 
-/// Takes any certificate. Safe where nobody asked for more: with `prefer`, whoever could
-/// show a false one could as well say that the server has no TLS, and `require` without an
-/// authority promises encryption alone, in libpq too. What remains is that nobody reads
-/// along by merely listening, also at servers with a certificate of their own making, which
-/// most packages install.
+/// Takes more certificates than the right ones, and proofs of their keys as any client does.
 #[derive(Debug)]
-struct AnyServer(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyServer {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
+struct Lenient {
+    takes: Takes,
+    algorithms: WebPkiSupportedAlgorithms,
 }
 
-/// Takes a certificate of the right authority, whatever its name. Safe because the name is
-/// looked at last: who fails on it alone has passed everything else, chain and dates too.
 #[derive(Debug)]
-struct AnyName(Arc<WebPkiServerVerifier>);
+enum Takes {
+    /// Any certificate. Safe where nobody asked for more: with `prefer`, whoever could
+    /// show a false one could as well say that the server has no TLS, and `require` without
+    /// an authority promises encryption alone, in libpq too. What remains is that nobody
+    /// reads along by merely listening, also at servers with a certificate of their own
+    /// making, which most packages install.
+    Anything,
+    /// A certificate of the right authority, whatever its name. Safe because the name is
+    /// looked at last: who fails on it alone has passed everything else, chain and dates too.
+    AnyName(Arc<WebPkiServerVerifier>),
+}
 
-impl ServerCertVerifier for AnyName {
+impl ServerCertVerifier for Lenient {
     fn verify_server_cert(
         &self,
         certificate: &CertificateDer<'_>,
@@ -187,9 +160,12 @@ impl ServerCertVerifier for AnyName {
         ocsp: &[u8],
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
-        let found = self
-            .0
-            .verify_server_cert(certificate, chain, name, ocsp, now);
+        let found = match &self.takes {
+            Takes::Anything => return Ok(ServerCertVerified::assertion()),
+            Takes::AnyName(strict) => {
+                strict.verify_server_cert(certificate, chain, name, ocsp, now)
+            }
+        };
         match found {
             Err(rustls::Error::InvalidCertificate(
                 CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
@@ -204,8 +180,7 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls12_signature(message, certificate, signature)
+        rustls::crypto::verify_tls12_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn verify_tls13_signature(
@@ -214,11 +189,10 @@ impl ServerCertVerifier for AnyName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        self.0
-            .verify_tls13_signature(message, certificate, signature)
+        rustls::crypto::verify_tls13_signature(message, certificate, signature, &self.algorithms)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.supported_verify_schemes()
+        self.algorithms.supported_schemes()
     }
 }

@@ -8,6 +8,7 @@ use crate::batch::{Batch, Step};
 use crate::error::{Refusal, StoreError};
 use crate::lane::chain::Tail;
 use crate::lane::{EventRow, Judge};
+use crate::tables::audit::{self, TermEntry};
 use crate::tables::stats::Tally;
 use crate::tables::{chains, stats, users};
 use crate::value::{Value, params};
@@ -63,6 +64,7 @@ fn apply(
         }
     }
     run_steps(connection, &batch.steps)?;
+    insert_terms(connection, &batch.terms)?;
     for (sql, params) in batch.additions(at, tail.chain) {
         execute(connection, sql, &params)?;
     }
@@ -94,6 +96,18 @@ fn run_steps(connection: &Connection, steps: &[Step]) -> Result<(), StoreError> 
             let changed = statement.execute(params).map_err(classify)?;
             step.check(changed as u64)?;
         }
+    }
+    Ok(())
+}
+
+fn insert_terms(connection: &Connection, entries: &[TermEntry]) -> Result<(), StoreError> {
+    if entries.is_empty() {
+        return Ok(());
+    }
+    let mut statement = prepared(connection, audit::INSERT_TERM)?;
+    for entry in entries {
+        let fields = (entry.term, entry.at, entry.event);
+        statement.execute(fields).map_err(classify)?;
     }
     Ok(())
 }

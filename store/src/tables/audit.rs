@@ -28,6 +28,8 @@ statements! {
     /// Both in one statement, so that a batch committed in between cannot part them.
     LAST = "SELECT h.seq, (SELECT MAX(e.id) FROM events e WHERE e.id > $2 AND e.id <= $3)
             FROM chain_heads h WHERE h.chain = $1";
+    CLUES = "SELECT id, at, action, success, user_id, personal
+             FROM events WHERE id > $1 AND id <= $2 ORDER BY id LIMIT $3";
     INSERT_TERM = "INSERT INTO event_terms (term, at, event) VALUES ($1, $2, $3)
                    ON CONFLICT (term, at, event) DO NOTHING";
     DELETE_TERM = "DELETE FROM event_terms WHERE term = $1 AND at = $2 AND event = $3";
@@ -79,6 +81,37 @@ pub struct StoredEvent {
     pub link: Link,
     /// The vault's MAC of the link.
     pub mac: [u8; 16],
+}
+
+/// What a search may find an event by, and nothing else of it: the index reads all events.
+#[derive(Clone, Debug)]
+pub struct Clues {
+    /// See [`StoredEvent::id`].
+    pub id: i64,
+    /// See [`StoredEvent::seq`].
+    pub seq: i64,
+    /// See [`StoredEvent::at`].
+    pub at: Time,
+    /// See [`StoredEvent::action`].
+    pub action: String,
+    /// See [`StoredEvent::success`].
+    pub success: i64,
+    /// See [`StoredEvent::user`].
+    pub user: Option<i64>,
+    /// See [`StoredEvent::personal`].
+    pub personal: Option<String>,
+}
+
+/// An entry of the search index: the term, and the event's time and id. They sort as they
+/// are stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TermEntry {
+    /// The keyed hash of a word.
+    pub term: i64,
+    /// When the event was, in milliseconds since 1970.
+    pub at: i64,
+    /// The event's id.
+    pub event: i64,
 }
 
 /// An exclusive upper end of the log: events before this time, or at this time with a
@@ -146,6 +179,19 @@ fn stored(mut row: Row) -> Result<StoredEvent, StoreError> {
     })
 }
 
+fn clues(mut row: Row) -> Result<Clues, StoreError> {
+    let id = row.int(0)?;
+    Ok(Clues {
+        id,
+        seq: place(id).1,
+        at: row.time(1)?,
+        action: row.text(2)?,
+        success: row.int(3)?,
+        user: row.maybe_int(4)?,
+        personal: row.maybe_text(5)?,
+    })
+}
+
 impl Store {
     /// Events of a chain in their order: after number `after`, up to and including `until`.
     ///
@@ -161,6 +207,23 @@ impl Store {
         let params = params![event_id(chain, after), event_id(chain, until), limit];
         let rows = self.rows(UP, params).await?;
         rows.into_iter().map(stored).collect()
+    }
+
+    /// What the events of a chain are found by, in their order: after number `after`, up to
+    /// and including `until`.
+    ///
+    /// # Errors
+    /// When the database cannot be read.
+    pub async fn clues_up(
+        &self,
+        chain: i64,
+        after: i64,
+        until: i64,
+        limit: i64,
+    ) -> Result<Vec<Clues>, StoreError> {
+        let params = params![event_id(chain, after), event_id(chain, until), limit];
+        let rows = self.rows(CLUES, params).await?;
+        rows.into_iter().map(clues).collect()
     }
 
     /// Events of a chain, last first: before number `below`, after `above`.
@@ -259,9 +322,9 @@ impl Store {
 }
 
 impl Batch {
-    /// Makes an event known to searches of a term.
-    pub fn insert_term(&mut self, term: i64, at: Time, event: i64) {
-        self.step(INSERT_TERM, params![term, at, event], Expect::Any);
+    /// Makes events known to searches of their terms; an entry that is there stays.
+    pub fn insert_terms(&mut self, entries: &[TermEntry]) {
+        self.terms.extend_from_slice(entries);
     }
 
     /// Makes an event unknown to searches of a term.

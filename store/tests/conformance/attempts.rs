@@ -7,7 +7,9 @@ use domain::{Ask, DeviceName, Kind, State, Verdict};
 use otp::Code;
 use store::StoreError;
 
-use crate::enrolled::{Plan, all_at_once, enrol, enrol_as, is_accepted, verify};
+use crate::enrolled::{
+    Plan, all_at_once, enrol, enrol_as, enrol_pending, how_many, is_accepted, verify,
+};
 use crate::proof;
 use crate::world::World;
 
@@ -35,19 +37,18 @@ pub async fn guesses_at_once_never_exceed_the_budget(world: World) {
     let codes = (0..200).map(|place| if place == 100 { right } else { wrong });
     let work = codes.map(|code| (Arc::clone(&store), alice.submission(code)));
     let answers = all_at_once(work).await;
-    let said = |verdict| {
-        answers
-            .iter()
-            .flatten()
-            .filter(|a| a.verdict == verdict)
-            .count()
-    };
     let accepted = answers.iter().flatten().filter(|a| is_accepted(a)).count();
     // Five failures lock. The right code, should it come before, forgives four.
     let most = 5 + accepted * 5;
     assert!(world.evaluations() <= most, "{}", world.evaluations());
-    assert_eq!(world.evaluations(), said(Verdict::Rejected) + accepted);
-    assert_eq!(said(Verdict::Locked), 200 - world.evaluations());
+    assert_eq!(
+        world.evaluations(),
+        how_many(&answers, &Verdict::Rejected) + accepted
+    );
+    assert_eq!(
+        how_many(&answers, &Verdict::Locked),
+        200 - world.evaluations()
+    );
     let guard = store.guard(alice.user).await.unwrap().unwrap();
     assert_eq!(guard.failures, 5);
     assert_eq!(proof::events(&world.database).await, 201);
@@ -55,12 +56,7 @@ pub async fn guesses_at_once_never_exceed_the_budget(world: World) {
 
 pub async fn a_pending_device_is_confirmed_by_its_first_code(world: World) {
     let store = world.store().await;
-    let until = store.now().await.unwrap().plus_seconds(600);
-    let plan = Plan {
-        state: State::Pending(until),
-        ..Plan::of("alice", "phone")
-    };
-    let alice = enrol_as(&store, &plan).await;
+    let alice = enrol_pending(&store, "alice", "phone", 600).await;
     alice.expect(&store, &Verdict::Inactive).await;
     let code = alice.code(&store, 0).await;
     let mut submission = alice.submission(code);

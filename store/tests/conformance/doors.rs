@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use domain::challenge::{ChallengeKind, Method};
 use domain::verify::{Attempt, Factor, Spoken, Subject};
-use domain::{Ask, ChallengeId, State, Time, UserId, UserName, Verdict};
+use domain::{Ask, ChallengeId, Time, UserId, UserName, Verdict};
 use otp::Code;
 use store::{Answer, Batch, NewChallenge, Refusal, Store, Submission};
 
-use crate::enrolled::{Plan, all_at_once, enrol, enrol_as, origin};
+use crate::enrolled::{all_at_once, enrol, enrol_pending, how_many, origin};
 use crate::judge::hash_code;
 use crate::world::{World, refused};
 
@@ -124,11 +124,8 @@ pub async fn wrong_codes_at_a_device_and_at_its_person_count_together(world: Wor
         (Arc::clone(&store), submission)
     });
     let answers = all_at_once(work).await;
-    let said = |verdict| {
-        let all = answers.iter().flatten();
-        all.filter(|a| a.verdict == verdict).count()
-    };
-    assert_eq!((said(Verdict::Rejected), said(Verdict::Locked)), (5, 95));
+    assert_eq!(how_many(&answers, &Verdict::Rejected), 5);
+    assert_eq!(how_many(&answers, &Verdict::Locked), 95);
     let guard = store.guard(alice.user).await.unwrap().unwrap();
     assert_eq!(guard.failures, 5);
 }
@@ -240,12 +237,7 @@ pub async fn a_kind_that_a_user_has_one_of_is_made_once(world: World) {
 
 pub async fn recovery_codes_of_an_enrolment_wait_for_its_confirmation(world: World) {
     let store = world.store().await;
-    let until = store.now().await.unwrap().plus_seconds(600);
-    let plan = Plan {
-        state: State::Pending(until),
-        ..Plan::of("alice", "phone")
-    };
-    let alice = enrol_as(&store, &plan).await;
+    let alice = enrol_pending(&store, "alice", "phone", 600).await;
     let now = store.now().await.unwrap();
     let mut batch = Batch::new();
     let old = store.new_id().await.unwrap();
@@ -281,11 +273,7 @@ pub async fn recovery_codes_of_an_enrolment_go_with_its_device(world: World) {
             batch.deactivate_device(device, user, Time::from_millis(1));
         }),
     ] {
-        let plan = Plan {
-            state: State::Pending(now.plus_seconds(600)),
-            ..Plan::of(name, name)
-        };
-        let enrolled = enrol_as(&store, &plan).await;
+        let enrolled = enrol_pending(&store, name, name, 600).await;
         let mut batch = Batch::new();
         for (hash, pending_for) in [(1, None), (2, Some(enrolled.device))] {
             let id = store.new_id().await.unwrap();

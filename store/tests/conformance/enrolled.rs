@@ -58,6 +58,16 @@ pub async fn enrol(store: &Store, user: &str, device: &str) -> Enrolled {
     enrol_as(store, &Plan::of(user, device)).await
 }
 
+/// The same with a device that waits for its first code, for so long.
+pub async fn enrol_pending(store: &Store, user: &str, device: &str, seconds: i64) -> Enrolled {
+    let now = store.now().await.unwrap();
+    let plan = Plan {
+        state: State::Pending(now.plus_seconds(seconds)),
+        ..Plan::of(user, device)
+    };
+    enrol_as(store, &plan).await
+}
+
 pub async fn enrol_as(store: &Store, plan: &Plan<'_>) -> Enrolled {
     let (batch, enrolled) = enrolment(store, plan).await;
     store.commit(batch).await.unwrap();
@@ -223,6 +233,12 @@ pub fn ticket(number: u8, fingerprint: u8, lives_ms: i64) -> Ticket {
 
 pub fn is_accepted(answer: &Answer) -> bool {
     matches!(answer.verdict, Verdict::Accepted { .. })
+}
+
+/// How many of them are that verdict.
+pub fn how_many(answers: &[Result<Answer, StoreError>], verdict: &Verdict) -> usize {
+    let all = answers.iter().flatten();
+    all.filter(|answer| answer.verdict == *verdict).count()
 }
 
 /// Submits all at once and waits for all answers.

@@ -7,7 +7,7 @@ use domain::{DeviceName, Verdict};
 use otp::Code;
 use store::{Batch, StoreError, StoredKey};
 
-use crate::enrolled::{all_at_once, enrol, is_accepted, ticket, verify};
+use crate::enrolled::{all_at_once, enrol, how_many, is_accepted, ticket, verify};
 use crate::proof;
 use crate::world::{World, until};
 
@@ -42,15 +42,9 @@ async fn guesses_at_all_devices_by_two_nodes_share_one_budget() {
         (Arc::clone(&nodes[place / 8 % 2]), device.submission(wrong))
     });
     let answers = all_at_once(work).await;
-    let said = |verdict| {
-        answers
-            .iter()
-            .flatten()
-            .filter(|a| a.verdict == verdict)
-            .count()
-    };
     assert_eq!(world.evaluations(), 5);
-    assert_eq!((said(Verdict::Rejected), said(Verdict::Locked)), (5, 195));
+    assert_eq!(how_many(&answers, &Verdict::Rejected), 5);
+    assert_eq!(how_many(&answers, &Verdict::Locked), 195);
     assert_eq!(proof::events(&world.database).await, 208);
 }
 

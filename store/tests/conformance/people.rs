@@ -1,10 +1,10 @@
 //! Users with what belongs to them: shown, paged, and erased whole.
 
-use domain::{Action, Guard, State, UserId, UserName, Verdict};
+use domain::{Action, Guard, UserId, UserName, Verdict};
 use store::{Batch, Refusal, Store, StoredPerson};
 
 use crate::accounts::sign_up;
-use crate::enrolled::{Enrolled, Plan, enrol, enrol_as, event};
+use crate::enrolled::{Enrolled, enrol, enrol_pending, event};
 use crate::outbox::{mail, post};
 use crate::proof;
 use crate::sessions::{open, session};
@@ -53,15 +53,6 @@ async fn fill(world: &World, store: &Store, user: UserId, from: i64) {
     world.database.execute(&rows.concat()).await;
 }
 
-async fn pending(store: &Store, user: &str, device: &str, seconds: i64) -> Enrolled {
-    let now = store.now().await.unwrap();
-    let plan = Plan {
-        state: State::Pending(now.plus_seconds(seconds)),
-        ..Plan::of(user, device)
-    };
-    enrol_as(store, &plan).await
-}
-
 pub async fn a_person_is_shown_with_their_numbers(world: World) {
     let store = world.store().await;
     let alice = sign_up(&store, "alice").await;
@@ -81,8 +72,8 @@ pub async fn a_person_is_shown_with_their_numbers(world: World) {
     let old = enrol(&store, "alice", "old").await;
     let now = store.now().await.unwrap();
     store.commit(old.deactivation(now)).await.unwrap();
-    pending(&store, "alice", "soon", 600).await;
-    pending(&store, "alice", "over", -1).await;
+    enrol_pending(&store, "alice", "soon", 600).await;
+    enrol_pending(&store, "alice", "over", -1).await;
     fill(&world, &store, alice, 1000).await;
     pad.spend(&store, 0).await;
     let wrong = pad.wrong_code(&store).await;

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use domain::{ChallengeId, ChallengeKind, State, Time, UserId};
+use domain::{ChallengeId, ChallengeKind, Time, UserId};
 use store::{Batch, NewChallenge, NewSession, Refusal, Store};
 
 use crate::accounts::sign_up;
-use crate::enrolled::{Plan, enrol, enrol_as};
+use crate::enrolled::{enrol, enrol_pending};
 use crate::world::{World, refused, until};
 
 pub fn session(id: &str, user: UserId, now: Time) -> NewSession {
@@ -169,11 +169,7 @@ pub async fn no_session_without_a_factor_where_one_is_in_force(world: World) {
     let alice = sign_up(&store, "alice").await;
     let bob = enrol(&store, "bob", "bobs-phone").await;
     open_without_factor(&store, "a1", alice).await.unwrap();
-    let plan = Plan {
-        state: State::Pending(now.plus_seconds(600)),
-        ..Plan::of("alice", "phone")
-    };
-    let phone = enrol_as(&store, &plan).await;
+    let phone = enrol_pending(&store, "alice", "phone", 600).await;
     open_without_factor(&store, "a2", alice).await.unwrap();
     phone.confirm(&store).await;
     let opened = open_without_factor(&store, "a3", alice).await;
@@ -194,12 +190,7 @@ pub async fn no_session_without_a_factor_where_one_is_in_force(world: World) {
 async fn a_device_that_becomes_active_under_the_lock_is_seen_by_the_session_that_waited() {
     let world = World::postgres().await;
     let store = world.store().await;
-    let now = store.now().await.unwrap();
-    let plan = Plan {
-        state: State::Pending(now.plus_seconds(600)),
-        ..Plan::of("alice", "phone")
-    };
-    let alice = enrol_as(&store, &plan).await;
+    let alice = enrol_pending(&store, "alice", "phone", 600).await;
     let other = world.database.connect().await;
     let hold = "BEGIN; SELECT id FROM guards FOR NO KEY UPDATE";
     other.batch_execute(hold).await.unwrap();
@@ -225,16 +216,9 @@ async fn a_device_that_becomes_active_under_the_lock_is_seen_by_the_session_that
 async fn a_session_and_a_confirmation_at_two_nodes_come_one_after_the_other() {
     let world = World::postgres().await;
     let nodes = [world.store().await, world.store().await];
-    let now = nodes[0].now().await.unwrap();
     for round in 0..10 {
         let (user, device) = (format!("user-{round}"), format!("phone-{round}"));
-        let plan = Plan {
-            user: &user,
-            device: &device,
-            state: State::Pending(now.plus_seconds(600)),
-            ..Plan::of("", "")
-        };
-        let person = enrol_as(&nodes[0], &plan).await;
+        let person = enrol_pending(&nodes[0], &user, &device, 600).await;
         let opening = open_without_factor(&nodes[1], &user, person.user);
         let (_, opened) = tokio::join!(person.confirm(&nodes[0]), opening);
         if opened.is_err() {

@@ -11,11 +11,17 @@ use tokio::{
 };
 use tokio_util::sync::CancellationToken;
 
-use super::{Bound, TransportStats, connection, shares::Shares};
+use super::{
+    Bound, TransportStats, connection,
+    shares::{Share, Shares},
+};
 
 /// The pause after a failed `accept`: long enough not to spin while file descriptors are short,
 /// short enough not to be noticed once they are back.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// How long the next one waits for a slot before somebody is asked to make room.
+const ROOM_EVERY: Duration = Duration::from_millis(5);
 
 /// Serves `bound` until `shutdown`, then drains.
 pub(super) async fn run(
@@ -92,24 +98,15 @@ async fn accept_until(
     connections: &mut JoinSet<()>,
 ) {
     let mut failing = false;
-    while let Some((slot, accepted)) = shutdown
-        .run_until_cancelled(next(doors.listener, &doors.slots))
-        .await
-        .flatten()
-    {
+    while let Some(accepted) = shutdown.run_until_cancelled(next(doors, host)).await {
         match accepted {
-            Ok((stream, peer)) => {
+            Ok(guest) => {
                 failing = false;
-                // Without its share the stream is dropped, which closes it.
-                if let Some(share) = doors.shares.take(peer.ip()) {
-                    let host = Arc::clone(host);
-                    connections.spawn(async move {
-                        connection::attend(stream, peer, host).await;
-                        drop((slot, share));
-                    });
-                } else {
-                    host.stats.count_refusal();
-                }
+                let host = Arc::clone(host);
+                connections.spawn(async move {
+                    connection::attend(guest.stream, guest.peer, host).await;
+                    drop((guest.share, guest.slot));
+                });
             }
             // The client gave up while it waited: its affair alone.
             Err(error) if of_one_client(&error) => {}
@@ -118,7 +115,6 @@ async fn accept_until(
                     tracing::warn!(%error, "cannot accept connections at the moment");
                 }
                 failing = true;
-                drop(slot);
                 let _ = shutdown.run_until_cancelled(sleep(PAUSE)).await;
             }
         }
@@ -127,14 +123,39 @@ async fn accept_until(
     }
 }
 
-/// A free slot first, a connection second: at the limit clients wait in the backlog, where they
-/// cost no memory of ours. `None` cannot happen, as nobody closes the semaphore.
-async fn next(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> Option<(OwnedSemaphorePermit, io::Result<(TcpStream, SocketAddr)>)> {
-    let slot = Arc::clone(slots).acquire_owned().await.ok()?;
-    Some((slot, listener.accept().await))
+/// A connection that may be served.
+struct Guest {
+    stream: TcpStream,
+    peer: SocketAddr,
+    share: Share,
+    slot: OwnedSemaphorePermit,
+}
+
+/// The next connection that has a share and a slot. At the limit one client is inside the door, the
+/// others wait in the backlog, where they cost no memory of ours, until a request ends or somebody
+/// who only stands around has left.
+async fn next(doors: &Doors<'_>, host: &connection::Host) -> io::Result<Guest> {
+    let (stream, peer, share) = loop {
+        let (stream, peer) = doors.listener.accept().await?;
+        if let Some(share) = doors.shares.take(peer.ip()) {
+            break (stream, peer, share);
+        }
+        // Without its share the stream is dropped, which closes it.
+        host.stats.count_refusal();
+    };
+    let slot = loop {
+        let slot = Arc::clone(&doors.slots).acquire_owned();
+        match timeout(ROOM_EVERY, slot).await {
+            Ok(slot) => break slot.map_err(io::Error::other)?,
+            Err(_) => host.crowd.make_room(),
+        }
+    };
+    Ok(Guest {
+        stream,
+        peer,
+        share,
+        slot,
+    })
 }
 
 fn of_one_client(error: &io::Error) -> bool {

@@ -13,10 +13,11 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, ready},
+    task::{Context, Poll, Waker, ready},
     time::Duration,
 };
 
+use futures_util::task::AtomicWaker;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     time::Instant,
@@ -87,6 +88,9 @@ pub(super) struct Activity {
     body_unread: AtomicBool,
     body_abandoned: AtomicBool,
     body_late: AtomicBool,
+    sent_away: AtomicBool,
+    /// Wakes the connection's task to look whether it was sent away.
+    task: AtomicWaker,
 }
 
 impl Activity {
@@ -110,7 +114,29 @@ impl Activity {
             body_unread: AtomicBool::new(false),
             body_abandoned: AtomicBool::new(false),
             body_late: AtomicBool::new(false),
+            sent_away: AtomicBool::new(false),
+            task: AtomicWaker::new(),
         }
+    }
+
+    /// Since when this connection has had no request under way; `None` while it has one, or has been
+    /// asked to go already.
+    pub(super) fn standing_since(&self) -> Option<Instant> {
+        let stands = self.in_flight.load(Relaxed) == 0
+            && !self.finishing.load(Relaxed)
+            && !self.sent_away.load(Relaxed);
+        stands.then(|| self.instant(self.since.load(Relaxed)))
+    }
+
+    /// Somebody else needs the place.
+    pub(super) fn send_away(&self) {
+        self.sent_away.store(true, Relaxed);
+        self.task.wake();
+    }
+
+    /// The task to wake; one for the connection's whole life.
+    pub(super) fn belongs_to(&self, task: &Waker) {
+        self.task.register(task);
     }
 
     fn now(&self) -> u64 {
@@ -211,6 +237,9 @@ impl Activity {
 
     /// The earliest instant at which something is overdue, in the unit of [`Alarm::set_for`].
     pub(super) fn due(&self) -> u64 {
+        if self.sent_away.load(Relaxed) && !self.finishing.load(Relaxed) {
+            return 0;
+        }
         self.write_due().min(self.read_due())
     }
 
@@ -222,6 +251,14 @@ impl Activity {
                 self.stats.count_timeout();
             }
             return Verdict::Cut;
+        }
+        let sent_away = self.sent_away.load(Relaxed) && self.in_flight.load(Relaxed) == 0;
+        if sent_away && !self.finishing.load(Relaxed) {
+            // A header that has begun may never end.
+            return match self.in_header.load(Relaxed) {
+                true => Verdict::Cut,
+                false => Verdict::Finish,
+            };
         }
         if self.read_due() <= now {
             if self.in_header.load(Relaxed) {

@@ -38,6 +38,7 @@ use super::{
     Peer, TransportSettings, TransportStats,
     activity::{Activity, Patience, Verdict, Watched},
     body::{CountedBody, TimedBody},
+    crowd::Crowd,
     tls::Tls,
 };
 
@@ -54,6 +55,7 @@ pub(super) struct Host {
     handshake_timeout: Duration,
     body_timeout: Duration,
     pub(super) stats: Arc<TransportStats>,
+    pub(super) crowd: Arc<Crowd>,
 }
 
 impl Host {
@@ -73,6 +75,7 @@ impl Host {
             handshake_timeout: settings.header_timeout.min(HANDSHAKE),
             body_timeout: settings.body_timeout,
             stats,
+            crowd: Arc::default(),
         }
     }
 }
@@ -155,6 +158,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let activity = Arc::new(Activity::new(host.patience, Arc::clone(&host.stats)));
+    let _place = host.crowd.enter(&activity);
     let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
     let service = hyper::service::service_fn(|request| answer(request, peer, host, &activity));
     let mut connection = pin!(host.protocol.serve_connection(io, service));
@@ -169,6 +173,7 @@ where
     poll_fn(|cx| {
         if first {
             first = false;
+            activity.belongs_to(cx.waker());
             alarm.listen(cx);
             let _ = unconstrained_poll(closing.as_mut(), cx);
         }

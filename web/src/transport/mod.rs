@@ -13,6 +13,7 @@ mod accept;
 mod activity;
 mod body;
 mod connection;
+mod crowd;
 mod shares;
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,8 @@
 
 use std::io::Write;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
@@ -65,14 +66,48 @@ impl Order<'_> {
 
 /// Drives the scene and returns the driver's answer, which may tell of faults.
 pub(crate) fn drive(program: &Path, scene: &Scene, order: &Order<'_>) -> Result<Value> {
-    let output = command(&scene.kind.bound_to(1), program)
+    let output = driver(program, scene, order).output();
+    answer(&output.context("cannot start the driver")?)
+}
+
+/// The same, with a `look` at something else every `spacing` for as long as it takes.
+pub(crate) fn drive_beside(
+    program: &Path,
+    scene: &Scene,
+    order: &Order<'_>,
+    spacing: Duration,
+    mut look: impl FnMut() -> Result<()>,
+) -> Result<Value> {
+    // Its answer is one object of a few KiB, which fits into a pipe that nobody empties yet.
+    let mut child = driver(program, scene, order)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .context("cannot start the driver")?;
+    while child.try_wait()?.is_none() {
+        if let Err(error) = look() {
+            // It may just have ended by itself.
+            let _ = child.kill();
+            let _ = child.wait();
+            return Err(error);
+        }
+        std::thread::sleep(spacing);
+    }
+    answer(&child.wait_with_output()?)
+}
+
+fn driver(program: &Path, scene: &Scene, order: &Order<'_>) -> Command {
+    let mut command = command(&scene.kind.bound_to(1), program);
+    command
         .arg("bench")
         .args(order.words(scene))
         .env("OTPD_BENCH_KEY", &scene.key)
-        .stdin(Stdio::null())
-        .output()
-        .context("cannot start the driver")?;
-    // The driver's exit code says whether all was accepted; so does its answer, which is kept.
+        .stdin(Stdio::null());
+    command
+}
+
+/// The driver's exit code says whether all was accepted; so does its answer, which is kept.
+fn answer(output: &Output) -> Result<Value> {
     serde_json::from_slice(&output.stdout).with_context(|| {
         let said = String::from_utf8_lossy(&output.stderr);
         format!("the driver measured nothing: {}", said.trim())

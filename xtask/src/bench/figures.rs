@@ -4,7 +4,12 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-/// Everything one call measured.
+use super::soak::Soak;
+
+/// What 99 of 100 answers take less than, at a load that is no burden, in microseconds.
+pub(crate) const NORMAL_P99_US: u64 = 20_000;
+
+/// Everything one call measured, or several calls that each took a part.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Figures {
     pub(crate) machine: Machine,
@@ -17,11 +22,14 @@ pub(crate) struct Figures {
     pub(crate) half: Vec<Half>,
     /// At ten times that load.
     pub(crate) flood: Vec<Flood>,
+    /// At full speed for minutes.
+    #[serde(default)]
+    pub(crate) soak: Vec<Soak>,
     /// Transactions per second of pgbench, 32 clients, single-row updates.
     pub(crate) pgbench: Option<f64>,
 }
 
-#[derive(Debug, Default, Serialize, Deserialize)]
+#[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) processor: String,
     pub(crate) cores: usize,
@@ -31,6 +39,9 @@ pub(crate) struct Machine {
     pub(crate) version: String,
     /// How the program was built, as far as is known.
     pub(crate) build: String,
+    /// What tells the program from another of the same version.
+    #[serde(default)]
+    pub(crate) fingerprint: String,
 }
 
 /// As fast as answers come.
@@ -96,6 +107,27 @@ pub(crate) struct Flood {
     pub(crate) livez_max_us: u64,
     #[serde(default)]
     pub(crate) exhausted: bool,
+    /// Seconds asked for.
+    #[serde(default)]
+    pub(crate) seconds: u32,
+    /// From the start to the last answer.
+    #[serde(default)]
+    pub(crate) lasted: f64,
+    /// Resident memory of the server (of both nodes) at its end, in KiB.
+    #[serde(default)]
+    pub(crate) rss_kib: u64,
+    /// The same servers at half the load, at once after it.
+    #[serde(default)]
+    pub(crate) after: Vec<After>,
+}
+
+/// A moment at half the load, after a flood.
+#[derive(Debug, Default, Serialize, Deserialize)]
+pub(crate) struct After {
+    /// Seconds since the flood ended.
+    pub(crate) from: f64,
+    pub(crate) to: f64,
+    pub(crate) half: Half,
 }
 
 impl Run {
@@ -142,6 +174,13 @@ impl Half {
     }
 }
 
+impl Half {
+    /// Whether everything that was due was sent and accepted, and quickly.
+    pub(crate) fn is_normal(&self) -> bool {
+        !self.exhausted && self.faults == 0 && self.per_second > 0.0 && self.p99_us < NORMAL_P99_US
+    }
+}
+
 impl Flood {
     /// Reads the driver's answer.
     pub(crate) fn read(scene: &str, answer: &Value, asked: u32) -> Result<Self> {
@@ -162,7 +201,27 @@ impl Flood {
             livez_p99_us: watched.latency("p99")?,
             livez_max_us: watched.latency("max")?,
             exhausted: run.exhausted,
+            seconds: 0,
+            lasted: seconds,
+            rss_kib: 0,
+            after: Vec::new(),
         })
+    }
+
+    /// Seconds after its end from which on everything was normal; nothing when the last moment was not.
+    pub(crate) fn normal_after(&self) -> Option<f64> {
+        let normal = self.after.iter().rev();
+        let first = normal.take_while(|after| after.half.is_normal()).last();
+        first.map(|after| after.from)
+    }
+}
+
+impl After {
+    /// A run that ended `to` seconds after the flood did.
+    pub(crate) fn new(half: Half, answer: &Value, to: f64) -> Result<Self> {
+        let seconds = answer["verify"]["seconds"].as_f64().context("no time")?;
+        let from = (to - seconds).max(0.0);
+        Ok(Self { from, to, half })
     }
 }
 
@@ -226,6 +285,58 @@ mod tests {
         assert_eq!((flood.refused, flood.failed), (7, 3));
         assert_eq!((flood.answered, flood.goodput), (25.0, 20.0));
         assert_eq!((flood.livez_p99_us, flood.livez_max_us), (6, 8));
+    }
+
+    fn half(p99_us: u64, faults: u64) -> Half {
+        Half {
+            per_second: 10.0,
+            p99_us,
+            faults,
+            ..Half::default()
+        }
+    }
+
+    #[test]
+    fn normal_is_all_accepted_and_quickly() {
+        let check = |half: Half, normal| assert_eq!(half.is_normal(), normal, "{half:?}");
+        check(half(19_999, 0), true);
+        check(half(20_000, 0), false);
+        check(half(1, 1), false);
+        check(Half::default(), false);
+        check(
+            Half {
+                exhausted: true,
+                ..half(1, 0)
+            },
+            false,
+        );
+    }
+
+    #[test]
+    fn a_server_is_back_when_it_stays_so() {
+        fn check(faults: &[u64], expected: Option<f64>) {
+            let after = faults.iter().enumerate().map(|(place, faults)| After {
+                from: place as f64 * 3.0 + 1.0,
+                to: place as f64 * 3.0 + 3.0,
+                half: half(1, *faults),
+            });
+            let flood = Flood {
+                after: after.collect(),
+                ..Flood::default()
+            };
+            assert_eq!(flood.normal_after(), expected, "{faults:?}");
+        }
+        check(&[0, 0, 0], Some(1.0));
+        check(&[7, 0, 0], Some(4.0));
+        check(&[0, 7, 0], Some(7.0));
+        check(&[0, 0, 7], None);
+        check(&[], None);
+    }
+
+    #[test]
+    fn a_moment_after_a_flood_is_as_long_as_its_run() {
+        let after = After::new(half(1, 0), &answer(), 5.0).unwrap();
+        assert_eq!((after.from, after.to), (3.0, 5.0));
     }
 
     #[test]

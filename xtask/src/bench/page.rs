@@ -2,7 +2,9 @@
 
 use anyhow::{Context, Result, ensure};
 
+use super::aims;
 use super::figures::{Figures, Flood, Half, Run};
+use super::soak::{Course, Soak};
 
 const BEGIN: &str = "<!-- measured: begin; `cargo xtask bench` writes what follows -->\n";
 const END: &str = "<!-- measured: end -->";
@@ -32,7 +34,7 @@ pub(crate) fn part(figures: &Figures) -> String {
     }
     text += &format!(
         "Version {}, {}, on {} ({} cores, {} GiB), {}; PostgreSQL {}. {} s a \
-         measurement, every device's own current code, sent once. The \
+         measurement where nothing else is said, every device's own current code, sent once. The \
          baselines were measured in the same run over as many connections: `GET /livez`; the bare \
          handler (`otpd bench-bare`: the same HTTP library, the same JSON in and out, nothing \
          between); single-row updates of PostgreSQL by the same driver.\n\n",
@@ -51,10 +53,13 @@ pub(crate) fn part(figures: &Figures) -> String {
             whole(tps)
         );
     }
+    text += &aims::table(figures);
     text += "![Verifications per second](performance.svg)\n\n";
     text += &runs(&figures.runs);
     text += &half(&figures.half);
     text += &flood(&figures.flood);
+    text += &after(&figures.flood);
+    text += &soak(&figures.soak);
     text += &exhausted(figures);
     text + COMMANDS
 }
@@ -133,15 +138,16 @@ fn flood(rows: &[Flood]) -> String {
                     due and could not be sent, because all connections waited or the driver's core was \
                     full, is the difference between due and answered; `/livez` was asked every 20 ms \
                     meanwhile:\n\n\
-                    | | devices stored | connections | due/s | answered/s | accepted/s | refused \
-                    | wrong or lost | `/livez` p99 ms | `/livez` max ms |\n\
-                    |---|---|---|---|---|---|---|---|---|---|\n"
+                    | | devices stored | seconds | connections | due/s | answered/s | accepted/s | refused \
+                    | wrong or lost | `/livez` p99 ms | `/livez` max ms | memory MiB |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|---|\n"
         .to_owned();
     for row in rows {
         text += &format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
             row.scene,
             whole(f64::from(row.stored)),
+            row.seconds,
             row.connections,
             whole(f64::from(row.asked)),
             whole(row.answered),
@@ -150,6 +156,88 @@ fn flood(rows: &[Flood]) -> String {
             row.failed,
             millis(row.livez_p99_us),
             millis(row.livez_max_us),
+            row.rss_kib / 1024,
+        );
+    }
+    text + "\n"
+}
+
+fn after(floods: &[Flood]) -> String {
+    if floods.iter().all(|flood| flood.after.is_empty()) {
+        return String::new();
+    }
+    let mut text = "The same servers at once afterwards, at half the load, with devices that had no part \
+                    in it; a row is a run of its own, and between two the driver looks at the server's \
+                    clock:\n\n\
+                    | | seconds after | due/s | accepted/s | p50 ms | p99 ms | not accepted or not sent |\n\
+                    |---|---|---|---|---|---|---|\n"
+        .to_owned();
+    for flood in floods {
+        for moment in &flood.after {
+            text += &format!(
+                "| {} | {:.1} to {:.1} | {} | {} | {} | {} | {} |\n",
+                flood.scene,
+                moment.from,
+                moment.to,
+                whole(f64::from(moment.half.rate)),
+                whole(moment.half.per_second),
+                millis(moment.half.p50_us),
+                millis(moment.half.p99_us),
+                moment.half.faults,
+            );
+        }
+    }
+    text + "\n"
+}
+
+fn soak(rows: &[Soak]) -> String {
+    if rows.is_empty() {
+        return String::new();
+    }
+    let mut text = "At full speed for longer, every device stored driven in turn. Memory and descriptors \
+                    (open files and connections): first, at most since then, at the end. Growth of the \
+                    database (SQLite: the file and its log; PostgreSQL: `pg_database_size`) in bytes per \
+                    verification, in the first and in the last quarter of the time since then (whole minutes, \
+                    for some work is done once a minute). The pace is the server's own count \
+                    between two looks, a few seconds apart:\n\n\
+                    | | devices stored | connections | seconds | verify/s | pace/s | p99 ms | not accepted \
+                    | first after | memory MiB | descriptors | growth |\n\
+                    |---|---|---|---|---|---|---|---|---|---|---|---|\n"
+        .to_owned();
+    let none = || "–".to_owned();
+    let course = |course: Option<Course>, unit: u64| match course {
+        Some(Course {
+            settled,
+            highest,
+            end,
+        }) => format!("{}, {}, {}", settled / unit, highest / unit, end / unit),
+        None => none(),
+    };
+    for row in rows {
+        let pace = row.pace();
+        let growth = row.growth();
+        text += &format!(
+            "| {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
+            row.scene,
+            whole(f64::from(row.stored)),
+            row.connections,
+            row.seconds,
+            whole(row.per_second),
+            pace.map_or_else(none, |(low, high)| format!(
+                "{} to {}",
+                whole(low),
+                whole(high)
+            )),
+            millis(row.p99_us),
+            row.faults,
+            row.settled_after()
+                .map_or_else(none, |after| format!("{after:.0} s")),
+            course(row.memory(), 1024),
+            course(row.descriptors(), 1),
+            growth.map_or_else(none, |growth| format!(
+                "{:.0}, {:.0}",
+                growth.first_quarter, growth.last_quarter
+            )),
         );
     }
     text + "\n"
@@ -163,7 +251,19 @@ fn exhausted(figures: &Figures) -> String {
     let half = half.map(|half| format!("{} at half the load", half.scene));
     let flood = figures.flood.iter().filter(|flood| flood.exhausted);
     let flood = flood.map(|flood| format!("{} at ten times the load", flood.scene));
-    let all: Vec<String> = runs.chain(half).chain(flood).collect();
+    let after = figures.flood.iter().filter(|flood| {
+        let mut runs = flood.after.iter();
+        runs.any(|after| after.half.exhausted)
+    });
+    let after = after.map(|flood| format!("{} after ten times the load", flood.scene));
+    let soak = figures.soak.iter().filter(|soak| soak.exhausted);
+    let soak = soak.map(|soak| format!("{} for {} s", soak.scene, soak.seconds));
+    let all: Vec<String> = runs
+        .chain(half)
+        .chain(flood)
+        .chain(after)
+        .chain(soak)
+        .collect();
     if all.is_empty() {
         return String::new();
     }
@@ -186,7 +286,8 @@ pub(crate) fn whole(number: f64) -> String {
     text
 }
 
-fn millis(micros: u64) -> String {
+/// Microseconds as milliseconds.
+pub(crate) fn millis(micros: u64) -> String {
     format!("{:.1}", micros as f64 / 1000.0)
 }
 
@@ -200,13 +301,37 @@ mod tests {
     }
 
     #[test]
+    fn figures_of_an_older_command_are_read() {
+        let mut old: serde_json::Value = serde_json::from_str(include_str!("sample.json")).unwrap();
+        let of = old.as_object_mut().unwrap();
+        of.remove("soak").unwrap();
+        of["machine"]
+            .as_object_mut()
+            .unwrap()
+            .remove("fingerprint")
+            .unwrap();
+        let flood = of["flood"][0].as_object_mut().unwrap();
+        for name in ["after", "seconds", "lasted", "rss_kib"] {
+            flood.remove(name).unwrap();
+        }
+        let old: Figures = serde_json::from_value(old).unwrap();
+        assert!(
+            part(&old).contains("| 0 s: 97 %, "),
+            "its flood was no minute"
+        );
+    }
+
+    #[test]
     fn the_part_says_what_was_measured_and_nothing_else() {
         let text = part(&figures());
         for line in [
             "| SQLite | 60,000 | in turn | 64 | 1,234 | 2.7 | 5.3 | 21.0 | 0.25 | 0.50 | – | 66 | 0 |",
             "| two nodes | 1,000,000 | random | 16 | 999 | 1.0 | 2.0 | 3.0 | – | – | 0.75 | 120 | 3 |",
             "| SQLite | 60,000 | 617 | 616 | 0.9 | 1.9 | 0 |",
-            "| SQLite | 60,000 | 2560 | 12,340 | 4,000 | 1,200 | 8,400 | 0 | 7.0 | 31.5 |",
+            "| SQLite | 60,000 | 6 | 2560 | 12,340 | 4,000 | 1,200 | 8,400 | 0 | 7.0 | 31.5 | 99 |",
+            "| SQLite | 2.5 to 4.5 | 617 | 610 | 0.9 | 21.9 | 4 |",
+            "| SQLite | 700,000 | 64 | 30 | 1,234 | 1,000 to 2,000 | 5.3 | 0 | 10 s | 60, 62, 61 | 77, 78, 77 | 300, 310 |",
+            "| at least 0.30 of the bare handler | SQLite | 0.500 (1,234 of 2,468) | yes |",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");
         }
@@ -223,7 +348,14 @@ mod tests {
         };
         assert!(part(&quick).starts_with("**A short check"));
         let nothing = part(&Figures::default());
-        assert!(!nothing.contains("At half of") && !nothing.contains("ten times that"));
+        for absent in [
+            "At half of",
+            "ten times that",
+            "at once afterwards",
+            "for longer",
+        ] {
+            assert!(!nothing.contains(absent), "{absent}");
+        }
     }
 
     #[test]
@@ -231,9 +363,11 @@ mod tests {
         let mut figures = figures();
         figures.runs[2].exhausted = true;
         figures.flood[0].exhausted = true;
+        figures.flood[0].after[0].half.exhausted = true;
+        figures.soak[0].exhausted = true;
         let text = part(&figures);
-        let said =
-            "every code had been sent: two nodes at 16 connections; SQLite at ten times the load.";
+        let said = "every code had been sent: two nodes at 16 connections; SQLite at ten times the load; \
+                    SQLite after ten times the load; SQLite for 30 s.";
         assert!(text.contains(said), "{text}");
     }
 

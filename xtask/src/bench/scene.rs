@@ -15,6 +15,12 @@ use crate::postgres::{self, Postgres};
 /// How long a server may take until it is healthy: with a million devices, a second.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
+/// How long the servers may take until they have done what the filling left to them.
+const QUIET_LIMIT: Duration = Duration::from_secs(900);
+
+/// A server is quiet when it has used at most so many ticks of 10 ms in each of so many seconds.
+const QUIET: (u64, u32) = (3, 3);
+
 /// Which arrangement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -59,6 +65,16 @@ impl Running {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.0.id()));
         resident(&status.unwrap_or_default())
     }
+
+    fn cpu_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.0.id()));
+        ticks(&stat.unwrap_or_default())
+    }
+
+    fn descriptors(&self) -> Result<u64> {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.0.id()))?;
+        Ok(open.count() as u64)
+    }
 }
 
 impl Drop for Running {
@@ -76,6 +92,13 @@ fn resident(status: &str) -> u64 {
     number.and_then(|number| number.parse().ok()).unwrap_or(0)
 }
 
+/// Fields 14 and 15 of proc_pid_stat(5), counted behind the name, which may hold spaces.
+fn ticks(stat: &str) -> u64 {
+    let fields = stat.rsplit_once(')').map_or("", |(_, fields)| fields);
+    let fields = fields.split_whitespace().skip(11).take(2);
+    fields.filter_map(|ticks| ticks.parse::<u64>().ok()).sum()
+}
+
 /// A filled database and the servers over it.
 pub(crate) struct Scene {
     pub(crate) kind: Kind,
@@ -86,6 +109,9 @@ pub(crate) struct Scene {
     environment: Vec<(&'static str, String)>,
     servers: Vec<Running>,
     pub(crate) urls: Vec<String>,
+    /// The database's name, where a database server has it, and that server's address.
+    name: String,
+    server: Option<String>,
 }
 
 impl Scene {
@@ -121,17 +147,73 @@ impl Scene {
             environment,
             servers: Vec::new(),
             urls: Vec::new(),
+            name: name.to_owned(),
+            server: server.filter(|_| kind != Kind::Sqlite).map(Postgres::url),
         };
         scene.fill(program)?;
         for _ in 0..kind.nodes() {
             scene.start(program)?;
         }
+        scene.wait_until_quiet()?;
         Ok(scene)
+    }
+
+    /// Waits until the servers do nothing of their own accord. They put the events of the filling into the
+    /// search index first, on the core that the bare handler is measured on too; and what that adds to the
+    /// database is no growth by verifications.
+    fn wait_until_quiet(&self) -> Result<()> {
+        let used = || -> u64 { self.servers.iter().map(Running::cpu_ticks).sum() };
+        let start = Instant::now();
+        let (most, times) = QUIET;
+        let (mut before, mut quiet) = (used(), 0);
+        while quiet < times {
+            ensure!(
+                start.elapsed() < QUIET_LIMIT,
+                "the server does not get quiet"
+            );
+            std::thread::sleep(Duration::from_secs(1));
+            let present = used();
+            quiet = if present.saturating_sub(before) <= most * self.servers.len() as u64 {
+                quiet + 1
+            } else {
+                0
+            };
+            before = present;
+        }
+        Ok(())
     }
 
     /// Resident memory of all servers, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         self.servers.iter().map(Running::resident_kib).sum()
+    }
+
+    /// Open files and connections of all servers.
+    pub(crate) fn descriptors(&self) -> Result<u64> {
+        self.servers.iter().map(Running::descriptors).sum()
+    }
+
+    /// Size of the database: its file and the log beside it, or what PostgreSQL says.
+    pub(crate) fn stored_bytes(&self, server: Option<&Postgres>) -> Result<u64> {
+        if self.kind == Kind::Sqlite {
+            let data = self.folder.path().join("data");
+            let size = |name: &str| std::fs::metadata(data.join(name)).map(|file| file.len());
+            // A log is there from the first write on.
+            return Ok(size("otpd.db")? + size("otpd.db-wal").unwrap_or(0));
+        }
+        let server = server.context("no PostgreSQL runs")?;
+        let said = psql(server, &format!("SELECT pg_database_size('{}')", self.name))?;
+        said.trim().parse().context("psql says no size")
+    }
+
+    /// How many verifications the servers have accepted since they were started, by their own count.
+    pub(crate) fn verifications(&self) -> Result<u64> {
+        let counts = self.urls.iter().map(|url| {
+            let host = url.trim_start_matches("http://");
+            let page = metrics(host, &self.key).context("cannot read /metrics")?;
+            accepted(&page).context("/metrics has no count of verifications")
+        });
+        counts.sum()
     }
 
     fn fill(&self, program: &Path) -> Result<()> {
@@ -192,6 +274,19 @@ impl Scene {
     }
 }
 
+/// A database of a soak has some GB, which the next one needs.
+impl Drop for Scene {
+    fn drop(&mut self) {
+        self.servers.clear();
+        if let Some(server) = &self.server {
+            let statement = format!("DROP DATABASE {} WITH (FORCE)", self.name);
+            if let Err(error) = psql_at(server, &statement) {
+                eprintln!("a database stays until the measurement ends: {error:#}");
+            }
+        }
+    }
+}
+
 /// `program` behind the words that bind it to a core, if any.
 pub(crate) fn command(before: &[String], program: &Path) -> Command {
     match before.split_first() {
@@ -223,16 +318,21 @@ pub(crate) fn bare_handler(program: &Path, kind: Kind) -> Result<(Running, Strin
     Ok((running, url))
 }
 
-/// Runs one statement as the superuser.
-pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<()> {
-    let status = Command::new(program_of_postgres("psql")?)
-        .args(["--quiet", "--no-psqlrc", "-v", "ON_ERROR_STOP=1"])
-        .args(["--dbname", &server.url(), "-c", statement])
+/// Runs one statement as the superuser and returns what it says, bare of ornament.
+pub(crate) fn psql(server: &Postgres, statement: &str) -> Result<String> {
+    psql_at(&server.url(), statement)
+}
+
+fn psql_at(url: &str, statement: &str) -> Result<String> {
+    let output = Command::new(program_of_postgres("psql")?)
+        .args(["--quiet", "--no-psqlrc", "-At", "-v", "ON_ERROR_STOP=1"])
+        .args(["--dbname", url, "-c", statement])
         .stdin(Stdio::null())
-        .status()
+        .stderr(Stdio::inherit())
+        .output()
         .context("cannot run psql")?;
-    ensure!(status.success(), "psql: {status}");
-    Ok(())
+    ensure!(output.status.success(), "psql: {}", output.status);
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 /// One of PostgreSQL's programs.
@@ -254,6 +354,26 @@ fn is_healthy(port: u16) -> bool {
     asked().unwrap_or(false)
 }
 
+/// The metrics page of the server at `host`.
+fn metrics(host: &str, key: &str) -> std::io::Result<String> {
+    let mut stream = TcpStream::connect(host)?;
+    stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+    let request = format!(
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {key}\r\nConnection: close\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes())?;
+    let mut page = String::new();
+    stream.read_to_string(&mut page)?;
+    Ok(page)
+}
+
+/// The count of accepted verifications on a metrics page.
+fn accepted(page: &str) -> Option<u64> {
+    let series = r#"otpd_verifications_total{result="accepted"} "#;
+    let count = page.lines().find_map(|line| line.strip_prefix(series))?;
+    count.trim().parse().ok()
+}
+
 /// Random bytes in hexadecimal.
 fn random_hex(bytes: usize) -> Result<String> {
     let mut random = vec![0; bytes];
@@ -272,6 +392,21 @@ mod tests {
             67_584
         );
         assert_eq!(resident(""), 0);
+    }
+
+    #[test]
+    fn processor_time_is_read_from_proc() {
+        let stat = "7 (a ) b) S 1 7 7 0 -1 4194560 9 9 9 9 123 45 9 9 20 0 1";
+        assert_eq!(ticks(stat), 168);
+        assert_eq!(ticks(""), 0);
+    }
+
+    #[test]
+    fn the_count_is_read_from_the_metrics_page() {
+        let page = "HTTP/1.1 200 OK\r\n\r\notpd_verifications_total{result=\"rejected\"} 3\n\
+                    otpd_verifications_total{result=\"accepted\"} 119805\n";
+        assert_eq!(accepted(page), Some(119_805));
+        assert_eq!(accepted("HTTP/1.1 401 Unauthorized\r\n\r\n"), None);
     }
 
     #[test]

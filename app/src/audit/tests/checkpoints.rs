@@ -11,7 +11,7 @@ async fn with(world: &World, checkpoint: &Checkpoint) -> AuditReport {
         checkpoint: Some(checkpoint.clone()),
         public_key: None,
     };
-    world.app.verify_audit(&options).await.unwrap()
+    verified(&world.app, &options).await
 }
 
 #[tokio::test]
@@ -144,13 +144,13 @@ async fn a_foreign_or_changed_checkpoint_is_refused() {
         checkpoint: Some(ours.clone()),
         public_key: Some(other.app.room.checkpoint_public()),
     };
-    let report = world.app.verify_audit(&options).await.unwrap();
+    let report = verified(&world.app, &options).await;
     assert_eq!(places(&report), [(FindingKind::BadCheckpoint, None, None)]);
     let options = AuditOptions {
         checkpoint: Some(ours),
         public_key: Some(world.app.room.checkpoint_public()),
     };
-    holds(&world.app.verify_audit(&options).await.unwrap());
+    holds(&verified(&world.app, &options).await);
 }
 
 #[tokio::test]

@@ -5,7 +5,6 @@ use tokio_postgres::NoTls;
 
 use super::super::AuditQuery;
 use super::*;
-use crate::{Caller, Context};
 
 /// A database of this test's own, removed in the end.
 struct Temporary {
@@ -101,7 +100,7 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
     let options = AuditOptions::default();
     let proofs = async {
         for _ in 0..10 {
-            holds(&first.verify_audit(&options).await.unwrap());
+            holds(&verified(&first, &options).await);
             first.checkpoint().await.unwrap();
             second.checkpoint().await.unwrap();
             first.index_events(3).await.unwrap();
@@ -122,9 +121,7 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
         assert_eq!(ids(&second, query).await, before);
     }
 
-    let context = Context::local(Caller::CommandLine);
-    let erased = first.erase_audit(UserId(101), &context).await.unwrap();
-    assert_eq!(erased.events, 200);
+    assert_eq!(erase(&first).await, 200);
     assert_eq!(ids(&second, &queries[1]).await, Vec::<String>::new());
     let exported = second.checkpoint().await.unwrap();
     let now = first.store.now().await.unwrap();
@@ -133,7 +130,7 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
         checkpoint: Some(exported),
         public_key: None,
     };
-    holds(&second.verify_audit(&options).await.unwrap());
+    holds(&verified(&second, &options).await);
     let links = super::super::verify_links_only(&second.store, &options).await;
     holds(&links.unwrap().unwrap());
 
@@ -143,7 +140,7 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
         .batch_execute(edit)
         .await
         .unwrap();
-    let report = second.verify_audit(&options).await.unwrap();
+    let report = verified(&second, &options).await;
     assert_eq!(report.findings.len(), 1, "{report:#?}");
     assert_eq!(report.findings[0].kind, FindingKind::Edited);
     first.close().await;

@@ -2,7 +2,7 @@
 
 use super::super::AuditQuery;
 use super::*;
-use crate::{Caller, Context, Error};
+use crate::Error;
 
 /// Two chains over 60 days, a few events a day.
 async fn sixty_days(seed: u64) -> World {
@@ -55,7 +55,7 @@ async fn old_events_go_and_the_rest_proves() {
             checkpoint: Some(checkpoint),
             public_key: None,
         };
-        holds(&world.app.verify_audit(&options).await.unwrap());
+        holds(&verified(&world.app, &options).await);
     }
     assert_eq!(world.app.cut_old_events().await.unwrap(), 0);
     world.wait(10 * DAY);
@@ -110,8 +110,7 @@ async fn events_before_a_cut_are_found() {
 #[tokio::test]
 async fn an_erasure_outlives_the_blanks_that_it_explains() {
     let mut world = sixty_days(34).await;
-    let context = Context::local(Caller::CommandLine);
-    world.app.erase_audit(UserId(101), &context).await.unwrap();
+    erase(&world.app).await;
     holds(&world.report().await);
     // The chain of the erasure is cut with the older ones; at each step the log proves.
     for _ in 0..12 {

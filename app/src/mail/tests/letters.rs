@@ -1,6 +1,6 @@
 //! What a letter says, and that nothing given to it becomes a header or markup.
 
-use super::super::{CodeLetter, Letter, LetterError};
+use super::super::letter::{CodeLetter, Letter, LetterError};
 use super::post_office::Mail;
 use super::*;
 

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use domain::{EmailAddress, Time};
 
-use super::{CodeLetter, Letter};
+use super::letter::{CodeLetter, Letter};
 
 /// Saturday, 21 November 2026, 02:53:57 UTC.
 const NOW: Time = Time::from_seconds(1_795_229_637);

@@ -3,6 +3,7 @@
 pub(crate) mod database;
 pub(crate) mod devices;
 pub(crate) mod http;
+pub(crate) mod keeper;
 pub(crate) mod network;
 pub(crate) mod own_postgres;
 pub(crate) mod own_redis;

@@ -1,36 +1,25 @@
 //! A PostgreSQL server of one test's own, that it may stop, freeze and start again.
 
 use std::fs;
-use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
 use super::database::{simple_query, try_simple_query};
-use super::server::{signal, try_signal};
+use super::keeper::{Frozen, Kept};
 use super::surroundings::until;
 
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(60);
 
-/// Runs a server until standard input is closed, which the kernel does when the test ends
-/// in any way, then stops it without a checkpoint, as a crash would.
-const KEEPER: &str = r#"
-trap '' HUP INT TERM
-"$@" >>log 2>&1 & server=$!
-echo "$server"
-read -r _
-kill -QUIT "$server"; kill -CONT "$server" 2>/dev/null
-wait "$server"
-"#;
-
 /// The server, running or not; dropping it stops it and removes its folder.
 pub(crate) struct OwnPostgres {
+    /// First, for it has to end before its folder goes.
+    running: Option<Kept>,
     folder: TempDir,
     programs: PathBuf,
     /// The words that put a command under an account that PostgreSQL accepts.
@@ -38,12 +27,6 @@ pub(crate) struct OwnPostgres {
     port: u16,
     /// `name=value`, given at each start.
     settings: Vec<String>,
-    running: Option<Running>,
-}
-
-struct Running {
-    keeper: Child,
-    pid: u32,
 }
 
 impl OwnPostgres {
@@ -102,12 +85,12 @@ impl OwnPostgres {
             .expect("a folder");
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         Self {
+            running: None,
             account: account(folder.path()),
             folder,
             programs: programs(),
             port: free.local_addr().expect("an address").port(),
             settings: Vec::new(),
-            running: None,
         }
     }
 
@@ -151,26 +134,14 @@ impl OwnPostgres {
 
     /// Starts it and waits until it answers.
     pub(crate) fn start(&mut self) {
-        let server = self.command("postgres");
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "sh"])
-            .arg(server.get_program())
-            .args(server.get_args())
+        let mut server = self.command("postgres");
+        server
             .args(["-D", "data", "-p", &self.port.to_string()])
             .args(["-c", "listen_addresses=127.0.0.1"])
             .args(["-c", "unix_socket_directories="])
-            .args(self.settings.iter().flat_map(|setting| ["-c", setting]))
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .expect("a shell");
-        let mut line = String::new();
-        let said = keeper.stdout.take().expect("piped");
-        BufReader::new(said).read_line(&mut line).expect("a line");
-        let pid = line.trim().parse().expect("a process number");
-        self.running = Some(Running { keeper, pid });
+            .args(self.settings.iter().flat_map(|setting| ["-c", setting]));
+        // An immediate shutdown, without a checkpoint: as a crash would leave it.
+        self.running = Some(Kept::start(&server, "QUIT"));
         let url = self.url();
         let answered = until(START_LIMIT, || try_simple_query(&url, "SELECT 1").ok());
         assert!(answered.is_some(), "no answer; its log:\n{}", self.log());
@@ -183,29 +154,12 @@ impl OwnPostgres {
 
     /// Stops it as a crash would (`pg_ctl stop -m immediate`).
     pub(crate) fn stop(&mut self) {
-        if let Some(mut running) = self.running.take() {
-            drop(running.keeper.stdin.take());
-            let _ = running.keeper.wait();
-        }
+        self.running = None;
     }
 
     /// Stops the world for all of its processes: connections stay open, nothing answers.
     pub(crate) fn freeze(&self) -> Frozen {
-        let pid = self.running.as_ref().expect("a running server").pid;
-        signal("STOP", pid);
-        // The parent first, so that no child is born in between.
-        let mut pids = children(pid);
-        pids.push(pid);
-        for pid in &pids {
-            signal("STOP", *pid);
-        }
-        Frozen(pids)
-    }
-}
-
-impl Drop for OwnPostgres {
-    fn drop(&mut self) {
-        self.stop();
+        self.running.as_ref().expect("a running server").freeze()
     }
 }
 
@@ -213,31 +167,6 @@ impl Drop for OwnPostgres {
 fn run(mut program: Command) {
     let done = program.output().expect("PostgreSQL's programs run");
     assert!(done.status.success(), "{done:?}");
-}
-
-/// A frozen server; dropping it lets the server go on.
-pub(crate) struct Frozen(Vec<u32>);
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        for pid in &self.0 {
-            // One that has ended meanwhile needs no signal.
-            try_signal("CONT", *pid);
-        }
-    }
-}
-
-/// The processes whose parent is `pid`.
-fn children(pid: u32) -> Vec<u32> {
-    let parent_of = |child: u32| -> Option<u32> {
-        let stat = fs::read_to_string(format!("/proc/{child}/stat")).ok()?;
-        // The second field is a name in parentheses and may hold anything.
-        let rest = stat.rsplit_once(')')?.1;
-        rest.split_whitespace().nth(1)?.parse().ok()
-    };
-    let all = fs::read_dir("/proc").expect("/proc").flatten();
-    let all = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
-    all.filter(|child| parent_of(*child) == Some(pid)).collect()
 }
 
 /// The folder of the newest set of server programs.

@@ -1,39 +1,27 @@
 //! A Redis or Valkey server of one test's own, that it may stop, freeze, flush and start again.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
-use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::server::{signal, try_signal};
-use super::surroundings::until;
+use super::keeper::{Frozen, Kept};
+use super::surroundings::{until, variable};
 
 /// How long it may take until it answers.
 const START_LIMIT: Duration = Duration::from_secs(30);
 
-/// Runs a server until standard input is closed, which the kernel does when the test ends
-/// in any way, then kills it: it has nothing to keep.
-const KEEPER: &str = r#"
-trap '' HUP INT TERM
-program=$(command -v redis-server || command -v valkey-server) || exit 1
-"$program" "$@" >>log 2>&1 & server=$!
-echo "$server"
-read -r _
-kill -KILL "$server"
-wait "$server"
-"#;
-
 /// The server, running or not; dropping it stops it and removes its folder.
 pub(crate) struct OwnRedis {
+    /// First, for it has to end before its folder goes.
+    running: Option<Kept>,
     folder: TempDir,
     port: u16,
     /// Where it speaks TLS besides, if it does.
     tls_port: Option<u16>,
-    running: Option<(Child, u32)>,
 }
 
 impl OwnRedis {
@@ -57,10 +45,10 @@ impl OwnRedis {
         let folder = tempfile::Builder::new().prefix("otpd-own-redis-").tempdir();
         let free = TcpListener::bind("127.0.0.1:0").expect("a port");
         let mut server = Self {
+            running: None,
             folder: folder.expect("a folder"),
             port: free.local_addr().expect("an address").port(),
             tls_port,
-            running: None,
         };
         drop(free);
         if tls_port.is_some() {
@@ -97,22 +85,14 @@ impl OwnRedis {
 
     /// Starts it, empty, and waits until it answers.
     pub(crate) fn start(&mut self) {
-        let mut keeper = Command::new("sh")
-            .args(["-c", KEEPER, "sh", "--port", &self.port.to_string()])
+        let mut server = Command::new(program());
+        server
+            .args(["--port", &self.port.to_string()])
             .args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no"])
             .args(self.tls_words())
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .expect("a shell");
-        let mut line = String::new();
-        let said = keeper.stdout.take().expect("piped");
-        BufReader::new(said).read_line(&mut line).expect("a line");
-        let pid = line.trim().parse();
-        let pid = pid.expect("redis-server or valkey-server: `cargo xtask test` installs it");
-        self.running = Some((keeper, pid));
+            .current_dir(self.folder.path());
+        // It has nothing to keep.
+        self.running = Some(Kept::start(&server, "KILL"));
         let answered = until(START_LIMIT, || {
             self.try_command("PING").filter(|it| it == "+PONG\r\n")
         });
@@ -122,17 +102,12 @@ impl OwnRedis {
 
     /// Kills it.
     pub(crate) fn stop(&mut self) {
-        if let Some((mut keeper, _)) = self.running.take() {
-            drop(keeper.stdin.take());
-            let _ = keeper.wait();
-        }
+        self.running = None;
     }
 
     /// Stops the world for it: connections stay open, nothing answers.
     pub(crate) fn freeze(&self) -> Frozen {
-        let (_, pid) = self.running.as_ref().expect("a running server");
-        signal("STOP", *pid);
-        Frozen(*pid)
+        self.running.as_ref().expect("a running server").freeze()
     }
 
     /// What it answers to a command, as it stands in the protocol.
@@ -153,18 +128,12 @@ impl OwnRedis {
     }
 }
 
-impl Drop for OwnRedis {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// A frozen server; dropping it lets the server go on.
-pub(crate) struct Frozen(u32);
-
-impl Drop for Frozen {
-    fn drop(&mut self) {
-        // One that has ended meanwhile needs no signal.
-        try_signal("CONT", self.0);
-    }
+/// Redis, or Valkey where that is installed.
+fn program() -> PathBuf {
+    let path = variable("PATH").unwrap_or_default();
+    let folders: Vec<PathBuf> = std::env::split_paths(&path).collect();
+    let named = |name| folders.iter().map(move |folder| folder.join(name));
+    let mut places = named("redis-server").chain(named("valkey-server"));
+    let found = places.find(|place| place.is_file());
+    found.expect("redis-server or valkey-server: `cargo xtask test` installs it")
 }

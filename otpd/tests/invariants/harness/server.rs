@@ -7,9 +7,9 @@ use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::Database;
 use super::http::Client;
 use super::surroundings::{now, until};
+use super::{Database, Engine};
 
 /// The credential of the environment.
 pub(crate) const ADMIN_KEY: &str = "canary-admin-key-0123456789abcdefghij";
@@ -52,6 +52,23 @@ impl Node {
             .with("API_KEY", ADMIN_KEY)
             .with("ENVIRONMENT", "development")
             .with("OTPD_LOG__FORMAT", "json")
+    }
+
+    /// Starts as many nodes on that database as a test of its engine runs.
+    pub(crate) fn start_all(database: &Database, engine: Engine) -> Vec<Server> {
+        Self::start_all_with(database, engine, |node| node)
+    }
+
+    /// The same, with what `set` sets at each.
+    pub(crate) fn start_all_with(
+        database: &Database,
+        engine: Engine,
+        set: impl Fn(Self) -> Self,
+    ) -> Vec<Server> {
+        let nodes = ["one", "two"].into_iter().take(engine.nodes());
+        nodes
+            .map(|name| set(Self::named(database, name)).start())
+            .collect()
     }
 
     /// Sets a variable.

@@ -1,5 +1,6 @@
 //! What a client on a real socket sees of the transport.
 
+mod crowd;
 mod leaving;
 mod limits;
 mod protocols;

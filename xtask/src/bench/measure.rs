@@ -1,0 +1,343 @@
+//! The measurements of one call, part by part.
+
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
+
+use super::driver::{Order, drive, drive_beside, pgbench};
+use super::figures::{After, Figures, Flood, Half, Run};
+use super::parts::Part;
+use super::scene::{Kind, Scene, bare_handler};
+use super::soak::{Sample, Soak};
+use crate::postgres::Postgres;
+
+/// After so long every device can give three acceptances again: three steps of 30 s, and the margins.
+const CODES_AFRESH: Duration = Duration::from_secs(95);
+
+/// Connections under ten times the load: as many as the server's queue holds comfortably.
+const FLOOD_CONNECTIONS: u32 = 2560;
+
+/// Length of a code's step.
+const STEP: Duration = Duration::from_secs(30);
+
+/// Into a step, at most so far, a flood is started. It ends as far into one, a whole number of steps
+/// later, and what is driven after it need not wait for the next: near a step's end the driver waits.
+const EARLY_IN_STEP: Duration = Duration::from_secs(5);
+
+/// How much is measured.
+pub(crate) struct Extent {
+    pub(crate) connections: &'static [u32],
+    /// Devices driven in a run, and all that are stored in its database.
+    few: u32,
+    /// Devices stored in a large database; none for no large one.
+    many: Option<u32>,
+    /// Devices driven at ten times the load, of twice as many stored.
+    flood: u32,
+    flood_seconds: u32,
+    /// Short runs after it, and their length.
+    after: u32,
+    after_seconds: u32,
+    /// Verifications per second for which the devices of a soak suffice.
+    soak_rate: u32,
+    /// Length of a soak, unless the caller says another.
+    pub(crate) soak_seconds: u32,
+    pub(crate) seconds: u32,
+}
+
+pub(crate) const FULL: Extent = Extent {
+    connections: &[1, 16, 64, 256],
+    few: 60_000,
+    many: Some(1_000_000),
+    // For 33,333 answers a second.
+    flood: 500_000,
+    flood_seconds: 60,
+    after: 8,
+    after_seconds: 2,
+    soak_rate: 30_000,
+    soak_seconds: 600,
+    seconds: 6,
+};
+
+pub(crate) const QUICK: Extent = Extent {
+    connections: &[16],
+    few: 6_000,
+    many: None,
+    flood: 10_000,
+    flood_seconds: 1,
+    after: 2,
+    after_seconds: 1,
+    soak_rate: 12_000,
+    soak_seconds: 6,
+    seconds: 1,
+};
+
+impl Extent {
+    /// Devices stored for a flood: every second is driven in it, the others after it.
+    fn flood_stored(&self) -> u32 {
+        self.flood * 2
+    }
+
+    /// The first device of each run after a flood, and how many it drives. Runs and flood share none:
+    /// the distance of a run's devices is a multiple of two, each run starts at another odd number.
+    fn after(&self) -> (impl Iterator<Item = u32> + use<>, u32) {
+        let count = self.after;
+        let starts = (0..count).map(|run| 2 * run + 1);
+        (starts, self.flood_stored() / (2 * count))
+    }
+
+    fn usual_connections(&self) -> u32 {
+        let usual = self.connections.iter().find(|count| **count == 64);
+        usual.or(self.connections.last()).copied().unwrap_or(1)
+    }
+}
+
+/// A call under way.
+pub(crate) struct Bench<'a> {
+    pub(crate) program: &'a Path,
+    /// There, when a part needs it.
+    pub(crate) server: Option<&'a Postgres>,
+    pub(crate) extent: &'static Extent,
+    pub(crate) soak_seconds: u32,
+    pub(crate) databases: u32,
+    /// What was kept of earlier calls, and what this one has measured so far.
+    pub(crate) figures: Figures,
+}
+
+impl Bench<'_> {
+    /// Measures one part in place of what was known of it.
+    pub(crate) fn measure(&mut self, part: Part) -> Result<()> {
+        self.figures.forget(part);
+        let kind = part.kind();
+        if part.is_soak() {
+            return self.soak(kind);
+        }
+        if kind == Kind::Postgres {
+            let server = self.server.context("no PostgreSQL runs")?;
+            self.figures.pgbench = Some(pgbench(server, self.extent.seconds)?);
+        }
+        self.few(kind)?;
+        if let Some(many) = self.extent.many {
+            self.many(kind, many)?;
+        }
+        let scene = self.scene(kind, self.extent.few)?;
+        self.half(&scene)?;
+        drop(scene);
+        self.flood(kind)
+    }
+
+    /// A database of which every device is driven, made anew for each run so that all codes are unspent.
+    fn few(&mut self, kind: Kind) -> Result<()> {
+        for &connections in self.extent.connections {
+            for order in ["in-turn", "random"] {
+                let scene = self.scene(kind, self.extent.few)?;
+                self.run(&scene, connections, order, 0)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// A large database, of which each run drives other devices, spread over all.
+    fn many(&mut self, kind: Kind, many: u32) -> Result<()> {
+        let scene = self.scene(kind, many)?;
+        let mut offset = 0;
+        for &connections in self.extent.connections {
+            for order in ["in-turn", "random"] {
+                self.run(&scene, connections, order, offset)?;
+                offset += 1;
+            }
+        }
+        ensure!(offset <= many / self.extent.few, "runs share devices");
+        // The devices of the first runs come again.
+        std::thread::sleep(CODES_AFRESH);
+        self.half(&scene)
+    }
+
+    /// Ten times the load, and at once after it half the load over the same servers.
+    fn flood(&mut self, kind: Kind) -> Result<()> {
+        let rated = self.reached(kind);
+        let scene = self.scene(kind, self.extent.flood_stored())?;
+        let asked = rated * 10;
+        let seconds = self.extent.flood_seconds;
+        let order = Order {
+            connections: FLOOD_CONNECTIONS.min(self.extent.flood),
+            devices: self.extent.flood,
+            seconds,
+            rate: Some(asked.clamp(1, 1_000_000)),
+            watch: true,
+            ..self.order("in-turn", 0)
+        };
+        wait_for_step()?;
+        let answer = drive(self.program, &scene, &order)?;
+        let ended = Instant::now();
+        let mut flood = Flood::read(kind.name(), &answer, asked)?;
+        flood.seconds = seconds;
+        flood.rss_kib = scene.resident_kib();
+        // The driver may have waited for the last answers.
+        let overtime = Duration::from_secs_f64((flood.lasted - f64::from(seconds)).max(0.0));
+        flood.after = self.after(&scene, ended - overtime, rated)?;
+        println!("{flood:?}");
+        self.figures.flood.push(flood);
+        Ok(())
+    }
+
+    /// Half the load for moments, one after the other, since the flood `ended`.
+    fn after(&self, scene: &Scene, ended: Instant, rated: u32) -> Result<Vec<After>> {
+        let rate = (rated / 2).max(1);
+        let (starts, devices) = self.extent.after();
+        let runs = starts.map(|offset| {
+            let order = Order {
+                devices,
+                seconds: self.extent.after_seconds,
+                rate: Some(rate),
+                ..self.order("random", offset)
+            };
+            let answer = drive(self.program, scene, &order)?;
+            let half = Half::read(scene.kind.name(), &answer, rate)?;
+            After::new(half, &answer, ended.elapsed().as_secs_f64())
+        });
+        runs.collect()
+    }
+
+    /// Full speed for minutes, with a look at the server every few seconds.
+    fn soak(&mut self, kind: Kind) -> Result<()> {
+        let seconds = self.soak_seconds;
+        let devices = devices_needed(self.extent.soak_rate, seconds);
+        let scene = self.scene(kind, devices)?;
+        let order = Order {
+            devices,
+            seconds,
+            ..self.order("in-turn", 0)
+        };
+        let began = Instant::now();
+        let mut samples = Vec::new();
+        let spacing = Duration::from_secs((seconds / 120).clamp(1, 5).into());
+        let answer = drive_beside(self.program, &scene, &order, spacing, || {
+            samples.push(Sample {
+                descriptors: scene.descriptors()?,
+                rss_kib: scene.resident_kib(),
+                bytes: scene.stored_bytes(self.server)?,
+                verifications: scene.verifications()?,
+                seconds: began.elapsed().as_secs_f64(),
+            });
+            Ok(())
+        })?;
+        let run = Run::read(kind.name(), &answer, scene.resident_kib())?;
+        println!("{run:?}");
+        self.figures.soak.push(Soak::new(run, seconds, samples));
+        Ok(())
+    }
+
+    fn run(&mut self, scene: &Scene, connections: u32, order: &str, offset: u32) -> Result<()> {
+        let (_bare, url) = bare_handler(self.program, scene.kind)?;
+        let updates = self.server.map(Postgres::url);
+        let order = Order {
+            connections,
+            bare: Some(&url),
+            updates: updates.as_deref().filter(|_| scene.kind != Kind::Sqlite),
+            ..self.order(order, offset)
+        };
+        let answer = drive(self.program, scene, &order)?;
+        let run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
+        println!("{run:?}");
+        self.figures.runs.push(run);
+        Ok(())
+    }
+
+    fn half(&mut self, scene: &Scene) -> Result<()> {
+        let rate = (self.reached(scene.kind) / 2).max(1);
+        let order = Order {
+            rate: Some(rate),
+            ..self.order("random", 0)
+        };
+        let answer = drive(self.program, scene, &order)?;
+        let half = Half::read(scene.kind.name(), &answer, rate)?;
+        println!("{half:?}");
+        self.figures.half.push(half);
+        Ok(())
+    }
+
+    /// Verifications per second over a small database in turn, at 64 connections or the most there were.
+    fn reached(&self, kind: Kind) -> u32 {
+        let connections = self.extent.usual_connections();
+        let run = self.figures.runs.iter().find(|run| {
+            run.scene == kind.name() && run.connections == connections && run.order == "in_turn"
+        });
+        run.map_or(0.0, |run| run.per_second) as u32
+    }
+
+    fn order<'a>(&self, order: &'a str, offset: u32) -> Order<'a> {
+        Order {
+            connections: self.extent.usual_connections(),
+            devices: self.extent.few,
+            offset,
+            order,
+            seconds: self.extent.seconds,
+            rate: None,
+            watch: false,
+            bare: None,
+            updates: None,
+        }
+    }
+
+    fn scene(&mut self, kind: Kind, stored: u32) -> Result<Scene> {
+        self.databases += 1;
+        let name = format!("bench_{}", self.databases);
+        Scene::set_up(self.program, kind, self.server, stored, &name)
+    }
+}
+
+/// Waits until a step of the clock is young.
+fn wait_for_step() -> Result<()> {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH)?;
+    let into = Duration::from_millis((since.as_millis() % STEP.as_millis()) as u64);
+    if into > EARLY_IN_STEP {
+        std::thread::sleep(STEP - into);
+    }
+    Ok(())
+}
+
+/// Devices that suffice for so many verifications per second: each gives three at once, one of which it
+/// may lose when a step ends, and one more with each step (as `otpd bench` reckons).
+fn devices_needed(rate: u32, seconds: u32) -> u32 {
+    let each = 2 + (seconds / 30).max(1);
+    (rate * seconds).div_ceil(each)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn what_is_driven_after_a_flood_has_its_codes_unspent() {
+        for extent in [FULL, QUICK] {
+            let stored = extent.flood_stored();
+            let mut used: HashSet<u32> = (0..extent.flood).map(|n| n * 2).collect();
+            let (starts, devices) = extent.after();
+            let distance = stored / devices;
+            assert_eq!(distance * devices, stored, "the distances are even");
+            for start in starts {
+                for device in (0..devices).map(|n| n * distance + start) {
+                    assert!(device < stored && used.insert(device), "{device} again");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn the_devices_of_the_full_table_suffice() {
+        let check = |rate, seconds, devices| assert_eq!(devices_needed(rate, seconds), devices);
+        check(30_000, 60, 450_000);
+        check(25_000, 600, 681_819);
+        check(10, 1, 4);
+        assert!(devices_needed(30_000, FULL.flood_seconds) <= FULL.flood);
+        assert!(
+            devices_needed(FULL.soak_rate, FULL.soak_seconds) > 681_819,
+            "room above 25,000 a second"
+        );
+        let (_, devices) = FULL.after();
+        assert!(devices_needed(15_000, FULL.after_seconds) <= devices);
+    }
+}
