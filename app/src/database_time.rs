@@ -29,9 +29,7 @@ impl App {
         if let Ok(theirs) = self.store.now().await {
             // It was asked somewhere between the two: the middle is nearest to all cases.
             let way = self.clock.now().since(before);
-            self.ahead
-                .0
-                .store(theirs.since(before) - way / 2, Relaxed);
+            self.ahead.0.store(theirs.since(before) - way / 2, Relaxed);
         }
     }
 }
