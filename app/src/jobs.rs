@@ -85,8 +85,13 @@ impl App {
     async fn watch_lead(self: Arc<Self>, said: watch::Sender<bool>, stop: CancellationToken) {
         loop {
             self.compare_clocks().await;
-            // Whoever cannot ask may have lost it.
-            let leads = self.store.lead().await.unwrap_or(false);
+            let leads = match self.store.lead().await {
+                Ok(leads) => leads,
+                // There is no place to ask, but the session that holds it is there.
+                Err(StoreError::Busy) => *said.borrow(),
+                // Whoever cannot ask may have lost it.
+                Err(_) => false,
+            };
             if tell(&said, leads) && self.store.is_shared() {
                 match leads {
                     true => tracing::info!("this node does the common work now"),
