@@ -357,7 +357,7 @@ mod tests {
             done.set(done.get() + 1);
             Ok::<_, StoreError>(gone)
         };
-        slices(longest, |most| sweep(most)).await.unwrap();
+        slices(longest, sweep).await.unwrap();
         (done.get(), left.get())
     }
 
