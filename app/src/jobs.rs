@@ -118,7 +118,10 @@ impl App {
                     self.common_round(&mut lead, stop).await;
                 }
                 changed = lead.changed() => match changed {
-                    Ok(()) => self.common_round(&mut lead, stop).await,
+                    Ok(()) => {
+                        self.common_round(&mut lead, stop).await;
+                        self.sweep_answers(&lead, stop).await;
+                    }
                     Err(_) => return,
                 },
                 _ = often.tick() => {
