@@ -219,3 +219,5 @@ CREATE TABLE nodes (
 ) STRICT, WITHOUT ROWID;
 ALTER TABLE idempotency ADD COLUMN user_id INTEGER;
 CREATE INDEX idempotency_by_user ON idempotency (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX idempotency_by_expiry ON idempotency (expires_at);
+CREATE INDEX devices_by_end_of_wait ON devices (pending_until) WHERE pending_until IS NOT NULL;

@@ -17,17 +17,18 @@ const ROUND_EVERY: Duration = Duration::from_secs(60);
 const LOOK_EVERY: Duration = Duration::from_secs(2);
 /// Rows per batch of a sweep: a short slice between attempts.
 const SLICE: i64 = 2000;
-/// Slices in a round: more than a busy server makes in a minute.
-const SLICES: usize = 100;
+/// So long a sweep goes on at most, if it is behind: then the others have their turn. A
+/// slice takes some hundredths of a second, so this is far more than a busy server makes
+/// between two rounds.
+const LONGEST_SWEEP: Duration = Duration::from_secs(20);
 /// Devices that were never confirmed, each removed in a batch of its own, and how often
 /// in a round that many are looked for.
 const PENDING: i64 = 200;
 const PENDING_TURNS: usize = 10;
 /// Idle addresses that are forgotten in one batch: a few statements each.
 const ADDRESSES: usize = 200;
-/// So long an event waits for the search index at most, as long as that keeps up: a search
-/// reads what waits as it is, and many events at a time cost less than few.
-const INDEX_EVERY: Duration = Duration::from_secs(10);
+/// Between two sweeps of kept answers: a busy server keeps many, and not for long.
+const OFTEN: Duration = Duration::from_secs(10);
 /// Spans of the search index in a row: the other jobs have their turn during a backlog, too.
 const INDEX_SPANS: usize = 20;
 
@@ -35,7 +36,6 @@ const INDEX_SPANS: usize = 20;
 #[derive(Clone, Copy, Debug)]
 enum Common {
     NewMaster,
-    KeptAnswers,
     PendingDevices,
     Sessions,
     Challenges,
@@ -48,9 +48,8 @@ enum Common {
 }
 
 impl Common {
-    const ALL: [Self; 11] = [
+    const ALL: [Self; 10] = [
         Self::NewMaster,
-        Self::KeptAnswers,
         Self::PendingDevices,
         Self::Sessions,
         Self::Challenges,
@@ -84,8 +83,13 @@ impl App {
     async fn watch_lead(self: Arc<Self>, said: watch::Sender<bool>, stop: CancellationToken) {
         loop {
             self.compare_clocks().await;
-            // Whoever cannot ask may have lost it.
-            let leads = self.store.lead().await.unwrap_or(false);
+            let leads = match self.store.lead().await {
+                Ok(leads) => leads,
+                // There is no place to ask, but the session that holds it is there.
+                Err(StoreError::Busy) => *said.borrow(),
+                // Whoever cannot ask may have lost it.
+                Err(_) => false,
+            };
             if tell(&said, leads) && self.store.is_shared() {
                 match leads {
                     true => tracing::info!("this node does the common work now"),
@@ -102,20 +106,27 @@ impl App {
     async fn run_rounds(&self, mut lead: watch::Receiver<bool>, stop: &CancellationToken) {
         let mut ticks = tokio::time::interval(ROUND_EVERY);
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-        let mut index = tokio::time::interval(INDEX_EVERY);
-        index.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut often = tokio::time::interval(OFTEN);
+        often.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
+                // An event waits a round for the search index. A search reads what waits as it
+                // is, and many events at a time cost less than few.
                 _ = ticks.tick() => {
                     self.own_round().await;
                     self.common_round(&mut lead, stop).await;
+                    self.catch_up(&lead, stop).await;
                 }
                 changed = lead.changed() => match changed {
-                    Ok(()) => self.common_round(&mut lead, stop).await,
+                    Ok(()) => {
+                        self.common_round(&mut lead, stop).await;
+                        self.sweep_answers(&lead, stop).await;
+                        self.catch_up(&lead, stop).await;
+                    }
                     Err(_) => return,
                 },
-                _ = index.tick() => self.catch_up(&lead, stop).await,
+                _ = often.tick() => self.sweep_answers(&lead, stop).await,
             }
         }
     }
@@ -140,7 +151,12 @@ impl App {
             if stop.is_cancelled() || !*lead.borrow_and_update() {
                 return;
             }
-            if let Err(error) = self.run_common(job).await {
+            // All of it is whole batches: what is broken off here begins anew elsewhere.
+            let done = tokio::select! {
+                () = stop.cancelled() => return,
+                done = self.run_common(job) => done,
+            };
+            if let Err(error) = done {
                 tracing::warn!(?job, %error, "a job failed and will be tried again");
             }
         }
@@ -149,7 +165,6 @@ impl App {
     async fn run_common(&self, job: Common) -> Result<(), Error> {
         match job {
             Common::NewMaster => self.finish_new_master().await,
-            Common::KeptAnswers => self.sweep_answers().await,
             Common::PendingDevices => self.sweep_pending().await,
             Common::Sessions => self.sweep_sessions().await,
             Common::Challenges => self.sweep_challenges().await,
@@ -194,23 +209,32 @@ impl App {
     }
 
     /// Sweeps slice after slice until one is not full: tables stay as small as what is in
-    /// force, however much came and went in a minute.
+    /// force, however much came and went in between.
     pub(crate) async fn in_slices<F>(&self, sweep: impl Fn(i64) -> F) -> Result<(), Error>
     where
         F: Future<Output = Result<i64, StoreError>>,
     {
-        for _ in 0..SLICES {
-            if sweep(SLICE).await? < SLICE {
-                break;
-            }
-        }
-        Ok(())
+        slices(LONGEST_SWEEP, sweep).await.map_err(Error::from)
     }
 
-    async fn sweep_answers(&self) -> Result<(), Error> {
-        let now = self.store.now().await?;
-        self.in_slices(|most| self.store.sweep_answers(now, most))
-            .await
+    /// Removes the kept answers whose time is over.
+    async fn sweep_answers(&self, lead: &watch::Receiver<bool>, stop: &CancellationToken) {
+        if !*lead.borrow() {
+            return;
+        }
+        let sweep = async {
+            let now = self.store.now().await?;
+            self.in_slices(|most| self.store.sweep_answers(now, most))
+                .await
+        };
+        // Broken off, a slice is removed or it is not: the next sweep begins anew.
+        let swept = tokio::select! {
+            () = stop.cancelled() => return,
+            swept = sweep => swept,
+        };
+        if let Err(error) = swept {
+            tracing::warn!(%error, "the kept answers were not swept; it will be tried again");
+        }
     }
 
     /// Removes challenges that have been over for a day: until then a spent code is told
@@ -300,6 +324,19 @@ impl App {
     }
 }
 
+/// Calls with [`SLICE`] until less than that was done, or so long at most.
+async fn slices<F, E>(longest: Duration, sweep: impl Fn(i64) -> F) -> Result<(), E>
+where
+    F: Future<Output = Result<i64, E>>,
+{
+    let all = async {
+        while sweep(SLICE).await? >= SLICE {}
+        Ok(())
+    };
+    // A slice that is cut off here is removed or it is not: the next round goes on.
+    tokio::time::timeout(longest, all).await.unwrap_or(Ok(()))
+}
+
 /// Tells whether this node leads, and gives whether that is news: each word of it begins a
 /// round of the common work, so the same one again wakes nobody.
 fn tell(said: &watch::Sender<bool>, leads: bool) -> bool {
@@ -308,7 +345,34 @@ fn tell(said: &watch::Sender<bool>, leads: bool) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::cell::Cell;
+
     use super::*;
+
+    /// How many slices are swept of that many rows, and how many rows are left.
+    async fn check(longest: Duration, rows: i64) -> (i64, i64) {
+        let (left, done) = (Cell::new(rows), Cell::new(0));
+        let sweep = async |most: i64| {
+            tokio::time::sleep(Duration::from_micros(1)).await;
+            let gone = left.get().min(most);
+            left.set(left.get() - gone);
+            done.set(done.get() + 1);
+            Ok::<_, StoreError>(gone)
+        };
+        slices(longest, sweep).await.unwrap();
+        (done.get(), left.get())
+    }
+
+    #[tokio::test]
+    async fn a_sweep_goes_on_until_nothing_is_left_but_not_for_ever() {
+        assert_eq!(check(LONGEST_SWEEP, 0).await, (1, 0));
+        assert_eq!(check(LONGEST_SWEEP, SLICE - 1).await, (1, 0));
+        assert_eq!(check(LONGEST_SWEEP, SLICE).await, (2, 0));
+        // What a busy server makes in a minute, in one round.
+        assert_eq!(check(LONGEST_SWEEP, 880_000).await, (441, 0));
+        let (done, left) = check(Duration::from_millis(30), i64::MAX).await;
+        assert!(done > 0 && left > 0, "{done} slices");
+    }
 
     #[test]
     fn only_a_change_of_the_lead_begins_a_round() {

@@ -11,7 +11,8 @@ use crate::limits::Source;
 use crate::settings::PublicLimits;
 
 /// Where they wait. What can be tried at an account is bounded by the places and the
-/// pause, from one network and from however many; a place costs a timer and a name.
+/// pause, from one network and from however many; a place costs a timer and a name. They
+/// are this server's own: several servers bound it to as many times as much.
 pub(crate) struct Slowdown {
     pause: Duration,
     /// Places of one network at one name.

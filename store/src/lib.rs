@@ -46,6 +46,7 @@ pub use tables::outbox::StoredMail;
 pub use tables::people::StoredPerson;
 pub use tables::sessions::{NewSession, StoredSession};
 pub use tables::stats::{HourStats, Totals};
+pub use tables::sweeps;
 
 use ids::Ids;
 use value::{Row, Value};

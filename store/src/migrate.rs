@@ -31,6 +31,10 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         version: 4,
         text: include_str!("../migrations/0004_kept_answers.sql"),
     },
+    Migration {
+        version: 5,
+        text: include_str!("../migrations/0005_ends.sql"),
+    },
 ];
 
 pub(crate) const CREATE_TABLE: &str =

@@ -17,6 +17,8 @@ pub(crate) fn check(root: &Path, path: &OsStr) -> Result<()> {
         .partition(|name| name.ends_with(".test.yml"));
     ensure!(!rules.is_empty(), "{FOLDER} has no rules");
     ensure!(!tests.is_empty(), "{FOLDER} has no tests of its rules");
+    let untested = without_test(&texts(&folder, &rules)?, &texts(&folder, &tests)?);
+    ensure!(untested.is_empty(), "{FOLDER}: no test of {untested:?}");
     promtool(&folder, path, &["check", "rules"], &rules)?;
     promtool(&folder, path, &["test", "rules"], &tests)?;
     let dashboard = std::fs::read_to_string(root.join(DASHBOARD))
@@ -52,6 +54,31 @@ fn files(folder: &Path) -> Result<Vec<String>> {
     Ok(names)
 }
 
+/// The contents of files, one after the other.
+fn texts(folder: &Path, names: &[String]) -> Result<String> {
+    let mut all = String::new();
+    for name in names {
+        all += &std::fs::read_to_string(folder.join(name))?;
+    }
+    Ok(all)
+}
+
+/// The alerts that no test names both as it fires and as it does not.
+fn without_test(rules: &str, tests: &str) -> Vec<String> {
+    let alerts = rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "));
+    let fires = |alert: &str| {
+        let named = format!("alertname: {alert}");
+        tests.lines().any(|line| line.trim() == named)
+    };
+    let rests = |alert: &str| tests.contains(&format!("alertname: {alert}, exp_alerts: []}}"));
+    alerts
+        .filter(|alert| !fires(alert) || !rests(alert))
+        .map(str::to_owned)
+        .collect()
+}
+
 /// The titles of panels that would stay empty.
 fn panels_without_query(dashboard: &str) -> Result<Vec<String>> {
     let dashboard: serde_json::Value = serde_json::from_str(dashboard)?;
@@ -70,6 +97,22 @@ fn panels_without_query(dashboard: &str) -> Result<Vec<String>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_alert_without_a_test_is_found() {
+        let check = |tests: &str, untested: &[&str]| {
+            assert_eq!(
+                without_test("  - alert: OtpdA\n    expr: a > 1\n", tests),
+                untested
+            );
+        };
+        let rests = "- {eval_time: 2m, alertname: OtpdA, exp_alerts: []}\n";
+        let fires = "- eval_time: 5m\n  alertname: OtpdA\n  exp_alerts:\n    - exp_labels: {}\n";
+        check(&format!("{rests}{fires}"), &[]);
+        check(rests, &["OtpdA"]);
+        check(fires, &["OtpdA"]);
+        check(&fires.replace("OtpdA", "OtpdAb"), &["OtpdA"]);
+    }
 
     #[test]
     fn a_panel_without_a_query_is_found() {

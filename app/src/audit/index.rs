@@ -13,7 +13,7 @@ const SPAN: usize = 200_000;
 /// Events read at a time.
 const PAGE: i64 = 2000;
 /// Terms per batch: a short slice between attempts.
-const SLICE: usize = 500;
+const SLICE: usize = 1000;
 
 /// The personal fields of an event; none when they were erased or cannot be read.
 pub(super) fn personal(event: &StoredEvent) -> Personal {

@@ -1,6 +1,8 @@
 //! The management lane: one batch after the other, on a connection apart from the attempts.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::Time;
 use tokio::sync::oneshot;
@@ -20,14 +22,26 @@ use crate::sql::statements;
 use crate::tables::stats::Tally;
 use crate::value::{Row, Value};
 
+/// Between two looks at users whom somebody else works on, when nothing else waits:
+/// about as long as their commit takes.
+const HELD_PAUSE: Duration = Duration::from_millis(2);
+/// So long a batch waits for them, in milliseconds: whoever sent it still listens then.
+const LONGEST_HELD: i64 = 1500;
+
 statements! {
-    /// Waits for its turn. Everybody locks guards in the order of ids.
-    LOCK = "SELECT id FROM guards WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE";
+    /// Nothing is waited for: the batches behind this one are about others.
+    LOCK = "SELECT id FROM guards WHERE id = ANY($1) ORDER BY id FOR NO KEY UPDATE SKIP LOCKED";
+    /// Whose guards there are, whoever holds them. Read after the lock, so what is here and
+    /// was not locked is somebody else's.
+    KNOWN = "SELECT id FROM guards WHERE id = ANY($1)";
 }
+
+/// Where the outcome of a batch goes.
+type Asker = oneshot::Sender<Result<Time, StoreError>>;
 
 /// Work for this lane.
 pub(super) enum Work {
-    Batch(Batch, oneshot::Sender<Result<Time, StoreError>>),
+    Batch(Batch, Asker),
     Rows(
         &'static str,
         Vec<Value>,
@@ -40,6 +54,24 @@ pub(super) struct Manager {
     line: Line,
     inbox: Arc<Inbox<Work>>,
     judge: Arc<dyn Judge>,
+    /// What stands aside meanwhile.
+    held: VecDeque<Held>,
+}
+
+/// A batch about users of whom somebody else works on one at least. Nothing of it is done.
+struct Held {
+    batch: Batch,
+    asker: Asker,
+    /// The time of its first look at them.
+    since: Time,
+}
+
+/// What was found when the guards of a batch were to be locked.
+enum Guards {
+    /// All are locked, at that time.
+    Ours(Time),
+    /// Somebody holds one of them, at that time.
+    Held(Time),
 }
 
 /// A batch that changed nothing, or of which that is not known.
@@ -68,16 +100,30 @@ impl From<Trouble> for Stop {
 
 impl Manager {
     pub(super) fn new(line: Line, inbox: Arc<Inbox<Work>>, judge: Arc<dyn Judge>) -> Self {
-        Self { line, inbox, judge }
+        let held = VecDeque::new();
+        Self {
+            line,
+            inbox,
+            judge,
+            held,
+        }
     }
 
-    /// Serves until the inbox is closed and empty.
+    /// Serves until the inbox is closed and empty. One of those that stand aside has its
+    /// turn after each of those that come.
     pub(super) async fn serve(mut self) {
         let mut work = Vec::with_capacity(1);
+        let mut in_vain = false;
         loop {
             self.inbox.take(1, &mut work);
             let lost = match work.pop() {
                 Some(work) => self.run(work).await,
+                None if !self.held.is_empty() => {
+                    if in_vain {
+                        tokio::time::sleep(HELD_PAUSE).await;
+                    }
+                    None
+                }
                 None => {
                     let inbox = Arc::clone(&self.inbox);
                     tokio::select! {
@@ -86,10 +132,18 @@ impl Manager {
                     }
                 }
             };
-            if let Some(maybe) = lost
-                && self.line.recover(maybe, &self.inbox).await == Recovery::Over
-            {
-                break;
+            let waited = self.held.len();
+            let lost = match lost {
+                None => self.look_again().await,
+                lost => lost,
+            };
+            in_vain = self.held.len() >= waited;
+            if let Some(maybe) = lost {
+                // Like what waits in the inbox: whoever asks learns at once.
+                self.held.clear();
+                if self.line.recover(maybe, &self.inbox).await == Recovery::Over {
+                    break;
+                }
             }
         }
         self.inbox.shut();
@@ -100,12 +154,7 @@ impl Manager {
     /// commit.
     async fn run(&mut self, work: Work) -> Option<Option<Tail>> {
         match work {
-            Work::Batch(batch, reply) => {
-                let (result, lost) = self.batch(batch).await;
-                // The client may have gone.
-                let _ = reply.send(result);
-                lost
-            }
+            Work::Batch(batch, asker) => self.batch(batch, asker, None).await,
             Work::Rows(sql, values, reply) => match self.rows(sql, values).await {
                 Ok(rows) => {
                     let _ = reply.send(rows);
@@ -131,8 +180,54 @@ impl Manager {
         Ok(done.rows.iter().map(row).collect())
     }
 
-    async fn batch(&mut self, batch: Batch) -> (Result<Time, StoreError>, Option<Option<Tail>>) {
-        match self.transact(batch).await {
+    /// Gives the batch that has stood aside the longest another turn.
+    async fn look_again(&mut self) -> Option<Option<Tail>> {
+        let held = self.held.pop_front()?;
+        // Whoever was told that the outcome is not known gets none.
+        if held.asker.is_closed() {
+            return None;
+        }
+        self.batch(held.batch, held.asker, Some(held.since)).await
+    }
+
+    /// Commits a batch and says so, or puts it aside: see [`Manager::run`] for what comes
+    /// back.
+    async fn batch(
+        &mut self,
+        batch: Batch,
+        asker: Asker,
+        since: Option<Time>,
+    ) -> Option<Option<Tail>> {
+        let ended = match self.lock(&batch.sorted_guards()).await {
+            Ok(Guards::Ours(at)) => self.transact(batch, at).await,
+            Ok(Guards::Held(at)) => {
+                let rolled_back = self.line.roll_back().await;
+                let since = since.unwrap_or(at);
+                if at.since(since) >= LONGEST_HELD {
+                    let _ = asker.send(Err(StoreError::Busy));
+                } else {
+                    self.held.push_back(Held {
+                        batch,
+                        asker,
+                        since,
+                    });
+                }
+                return rolled_back.err().map(|_| None);
+            }
+            Err(stop) => Err(stop),
+        };
+        let (result, lost) = self.outcome(ended).await;
+        // The client may have gone.
+        let _ = asker.send(result);
+        lost
+    }
+
+    /// What to say of a batch, and what [`Manager::run`] gives back of it.
+    async fn outcome(
+        &mut self,
+        ended: Result<Tail, Stop>,
+    ) -> (Result<Time, StoreError>, Option<Option<Tail>>) {
+        match ended {
             Ok(tail) => {
                 self.line.tail = tail;
                 (Ok(self.line.tail.at), None)
@@ -150,9 +245,9 @@ impl Manager {
         }
     }
 
-    async fn transact(&self, batch: Batch) -> Result<Tail, Stop> {
+    /// Does what a batch says, in the transaction that has locked its guards at that time.
+    async fn transact(&self, batch: Batch, at: Time) -> Result<Tail, Stop> {
         let session = self.line.session()?;
-        let at = self.lock(&batch.sorted_guards()).await?;
         apply(session, &batch.steps).await?;
         let mut tail = self.line.tail.clone();
         tail.at = at;
@@ -180,11 +275,13 @@ impl Manager {
         }
     }
 
-    /// Opens the transaction, locks the guards in their order, and says what time it is.
-    async fn lock(&self, guards: &[i64]) -> Result<Time, Stop> {
+    /// Opens the transaction, locks the guards as far as they are free, and says what time
+    /// it is.
+    async fn lock(&self, guards: &[i64]) -> Result<Guards, Stop> {
         let calls = vec![
             Call::new(BEGIN),
             Call::new(LOCK).with(guards),
+            Call::new(KNOWN).with(guards),
             self.line.own_head(),
         ];
         let done = self.line.session()?.round_trip(calls).await;
@@ -194,11 +291,17 @@ impl Manager {
                 .map(|done| &done.rows[..])
                 .unwrap_or_default()
         };
-        if rows(1).len() != guards.len() {
+        let (ours, known) = (rows(1).len(), rows(2).len());
+        if known < guards.len() {
             return Err(StoreError::Refused(Refusal::UserGone).into());
         }
-        let own = self.line.ours(read_head(rows(2))?)?;
-        Ok(self.line.time(&own)?)
+        let own = self.line.ours(read_head(rows(3))?)?;
+        let at = self.line.time(&own)?;
+        Ok(if ours == guards.len() {
+            Guards::Ours(at)
+        } else {
+            Guards::Held(at)
+        })
     }
 }
 

@@ -49,6 +49,9 @@ const ATTEMPT_PLACES: usize = 4096;
 const WORK_PLACES: usize = 1024;
 /// Whoever has no answer by then is told that the outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
+/// The same for the lead, which a long queue does not take away: when the session that
+/// holds it is gone, so is whatever waits for it, at once.
+const LONGEST_WAIT_FOR_LEAD: Duration = Duration::from_secs(10);
 
 statements! {
     /// Rounded down: a time that is not over must not seem so.
@@ -191,7 +194,9 @@ impl Database {
     /// that commits what comes of it: when that session is gone, so are both.
     pub(crate) async fn lead(&self) -> Result<bool, StoreError> {
         let key = vec![Value::Int(LEAD_KEY)];
-        let mut rows = self.work_rows(LEAD, key).await?;
+        let (reply, receiver) = oneshot::channel();
+        self.writers()?.work.push(Work::Rows(LEAD, key, reply))?;
+        let mut rows = answer(LONGEST_WAIT_FOR_LEAD, receiver).await?;
         let Some(row) = rows.first_mut() else {
             return Ok(false);
         };

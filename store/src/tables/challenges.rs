@@ -47,7 +47,8 @@ statements! {
     DELETE_KIND = "DELETE FROM challenges WHERE user_id = $1 AND kind = $2";
     /// An address keeps its count of the day.
     SWEEP = "DELETE FROM challenges WHERE id IN
-             (SELECT id FROM challenges WHERE expires_at <= $1 LIMIT $2) RETURNING CAST(1 AS BIGINT)";
+             (SELECT id FROM challenges WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+             RETURNING CAST(1 AS BIGINT)";
 }
 
 /// A challenge with what the judge does not need to know.

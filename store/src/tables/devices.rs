@@ -59,7 +59,8 @@ statements! {
                      (SELECT 1 FROM devices d WHERE d.user_id = $1
                       AND d.deactivated_at IS NULL AND d.pending_until IS NULL)";
     EXPIRED_PENDING = "SELECT id, user_id FROM devices
-                       WHERE deactivated_at IS NULL AND pending_until <= $1 LIMIT $2";
+                       WHERE deactivated_at IS NULL AND pending_until <= $1
+                       ORDER BY pending_until LIMIT $2";
     SEALED_UNDER_OTHERS = "SELECT id, user_id, key_version, sealed FROM devices
                            WHERE key_version <> $1 AND id > $2 ORDER BY id LIMIT $3";
     RESEAL = "UPDATE devices SET key_version = $3, sealed = $4 WHERE id = $1 AND key_version = $2";

@@ -22,7 +22,8 @@ statements! {
               user_id = excluded.user_id
             WHERE idempotency.expires_at <= $5";
     SWEEP = "DELETE FROM idempotency WHERE id IN
-             (SELECT id FROM idempotency WHERE expires_at <= $1 LIMIT $2) RETURNING CAST(1 AS BIGINT)";
+             (SELECT id FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
+             RETURNING CAST(1 AS BIGINT)";
 }
 
 /// A kept answer of a management call.

@@ -19,3 +19,15 @@ pub(crate) mod sessions;
 pub(crate) mod signing;
 pub(crate) mod stats;
 pub(crate) mod users;
+
+/// The statements that look all the time for what has come to an end, each with the index
+/// that serves it: so tests can look at their plans. The tables may be large.
+#[must_use]
+pub fn sweeps() -> [(&'static str, &'static str); 4] {
+    [
+        ("idempotency_by_expiry", idempotency::SWEEP),
+        ("devices_by_end_of_wait", devices::EXPIRED_PENDING),
+        ("challenges_by_expiry", challenges::SWEEP),
+        ("sessions_by_expiry", sessions::SWEEP),
+    ]
+}

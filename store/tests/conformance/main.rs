@@ -17,6 +17,7 @@ mod management;
 mod nodes;
 mod outbox;
 mod people;
+mod plans;
 mod presence;
 mod proof;
 mod proxy;
@@ -80,6 +81,7 @@ on_both_engines! {
     people::people_are_paged_newest_first,
     people::only_addresses_without_anything_are_forgotten,
     people::an_erased_person_leaves_nothing_behind_and_nobody_else_is_touched,
+    plans::what_has_ended_is_found_by_an_index,
     presence::servers_are_counted_while_they_are_heard,
     signing::a_signing_key_is_next_then_active_then_retired_then_gone,
     signing::the_first_signing_keys_can_initialise_a_database,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use domain::{DeviceName, Verdict};
+use domain::{Action, DeviceName, Verdict};
 use otp::Code;
 use store::{Batch, StoreError, StoredKey};
 
-use crate::enrolled::{all_at_once, enrol, how_many, is_accepted, ticket, verify};
+use crate::enrolled::{all_at_once, enrol, event, how_many, is_accepted, ticket, verify};
 use crate::proof;
 use crate::world::{World, until};
 
@@ -96,6 +96,75 @@ async fn a_user_held_for_long_is_busy_and_nobody_else_waits() {
     let answer = alice.verify(&store, code).await.unwrap();
     assert!(is_accepted(&answer));
     assert_eq!(proof::events(&world.database).await, 6);
+}
+
+/// Batches about a user whom somebody holds stand aside: whatever else a server does goes
+/// on, its common work included.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_to_a_held_user_keep_nothing_else_waiting() {
+    let world = World::postgres().await;
+    let store = world.store().await;
+    let alice = enrol(&store, "alice", "phone").await;
+    assert!(store.lead().await.unwrap());
+    let other = world.database.connect().await;
+    other.batch_execute(HOLD).await.unwrap();
+    let unlocks: Vec<_> = (0..40)
+        .map(|_| {
+            let (store, user) = (Arc::clone(&store), alice.user);
+            tokio::spawn(async move {
+                let mut batch = Batch::new();
+                batch.lock(user);
+                batch.record(event(Action::UserUnlocked));
+                let commit = store.commit(batch);
+                tokio::time::timeout(Duration::from_secs(2), commit).await
+            })
+        })
+        .collect();
+    // Time for the first ones to be held.
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    for turn in 0..5 {
+        let name = format!("user-{turn}");
+        let others = async {
+            enrol(&store, &name, &name).await;
+            assert!(store.lead().await.unwrap());
+        };
+        let done = tokio::time::timeout(Duration::from_millis(500), others).await;
+        done.expect("it does not wait for the held user");
+    }
+    for unlock in unlocks {
+        let answer = unlock.await.unwrap().expect("an answer within the limit");
+        assert!(
+            matches!(answer, Err(StoreError::Busy | StoreError::Unavailable(_))),
+            "{answer:?}"
+        );
+    }
+    other.batch_execute("COMMIT").await.unwrap();
+    // None of them is done later, when nobody waits for it any more.
+    assert_eq!(proof::events(&world.database).await, 6);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_to_a_user_held_for_a_moment_are_made_after_it() {
+    let world = World::postgres().await;
+    let store = world.store().await;
+    let alice = enrol(&store, "alice", "phone").await;
+    let other = world.database.connect().await;
+    other.batch_execute(HOLD).await.unwrap();
+    let unlocks = (0..20).map(|_| {
+        let mut batch = Batch::new();
+        batch.lock(alice.user);
+        batch.record(event(Action::UserUnlocked));
+        store.commit(batch)
+    });
+    let release = async {
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        other.batch_execute("COMMIT").await.unwrap();
+        // Held ones are served before the end.
+        store.close().await;
+    };
+    let (answers, ()) = tokio::join!(futures_util::future::join_all(unlocks), release);
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(proof::events(&world.database).await, 21);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
