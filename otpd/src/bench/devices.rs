@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use otp::Secret;
+use otp::{Algorithm, Code, Digits, Secret};
 use serde::Deserialize;
 
 use super::client::Connection;
@@ -30,6 +30,25 @@ pub(super) struct Enrolled {
     pub(super) number: u32,
     /// Its key.
     pub(super) secret: Secret,
+}
+
+impl Enrolled {
+    /// The code of a step.
+    pub(super) fn code(&self, step: u64) -> Code {
+        otp::hotp(&self.secret, Algorithm::Sha1, Digits::default(), step)
+    }
+
+    /// Whether this step's code may have been spent with an earlier one, sent before: of two
+    /// steps in the server's window with the same code it takes the later one, and everything
+    /// before is over then. It happens to one code in a million.
+    pub(super) fn has_twin(&self, step: u64) -> bool {
+        let text = |step| self.code(step).to_text();
+        (1..=2).any(|back| {
+            let earlier = step.saturating_sub(back);
+            let mut later = step..=earlier + 2;
+            later.any(|later| *text(later) == *text(earlier))
+        })
+    }
 }
 
 /// Which devices a worker registers: those of its residue class, so that numbers of workers never meet.
@@ -275,6 +294,18 @@ mod tests {
         );
         check(&body("!!!", "SHA1", 6, 30), false);
         check("{}", false);
+    }
+
+    #[test]
+    fn codes_that_are_those_of_spent_steps_are_known() {
+        let secret = Secret::from_bytes(b"12345678901234567890".to_vec());
+        let device = Enrolled { number: 1, secret };
+        let twins: Vec<u64> = (910_730..910_745).filter(|s| device.has_twin(*s)).collect();
+        // 910737 and 910738 have one code, as have 153567 and 153569: with it the step
+        // between them is over.
+        assert_eq!(twins, [910_738]);
+        let twins: Vec<u64> = (153_560..153_575).filter(|s| device.has_twin(*s)).collect();
+        assert_eq!(twins, [153_568, 153_569]);
     }
 
     #[test]

@@ -19,6 +19,8 @@ pub(super) struct Measured {
     answers: u64,
     /// Answers that were the one that had to come.
     pub(super) accepted: u64,
+    /// Codes that rightly were refused, as they are those of a spent step, too.
+    pub(super) twins: u64,
     /// Verdicts of `"valid": false`, by reason.
     rejected: BTreeMap<String, u64>,
     /// Other answers, by status and problem code.
@@ -64,6 +66,7 @@ impl Measured {
             },
             answers: tally.latency_us.len(),
             accepted: tally.accepted,
+            twins: tally.twins,
             rejected: tally.rejected.clone(),
             refused: tally.refused.clone(),
             failed: tally.failed.clone(),

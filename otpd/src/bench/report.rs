@@ -196,6 +196,12 @@ impl Report {
                 "the devices had no code left to send before the time was up{needed}"
             ));
         }
+        if self.verify.twins > 0 {
+            lines.push(format!(
+                "{} codes were also those of a step already spent, and rightly refused",
+                self.verify.twins
+            ));
+        }
         if self.verify.unsent > 0 {
             lines.push(format!(
                 "{} verifications were due and never sent: the rate was not reached",

@@ -19,6 +19,8 @@ pub(super) enum Outcome {
     Accepted,
     /// A verdict of `"valid": false`, with its reason.
     Rejected(String),
+    /// A right code refused because it is that of a spent step, too: it had to be.
+    Twin,
     /// Another answer: its status and the problem's `code`, such as `503 storage_unavailable`.
     Refused(String),
     /// No usable answer.
@@ -105,6 +107,8 @@ fn word(text: &str) -> String {
 pub(super) struct Tally {
     /// The answers that had to come.
     pub(super) accepted: u64,
+    /// Codes that rightly were refused, see [`Outcome::Twin`].
+    pub(super) twins: u64,
     /// Verdicts of `"valid": false`, by reason.
     pub(super) rejected: BTreeMap<String, u64>,
     /// Other answers, by status and problem code.
@@ -131,6 +135,7 @@ impl Tally {
         let latency_us = Histogram::new_with_bounds(1, MAX_LATENCY_US, 3).unwrap();
         Self {
             accepted: 0,
+            twins: 0,
             rejected: BTreeMap::new(),
             refused: BTreeMap::new(),
             failed: BTreeMap::new(),
@@ -177,6 +182,10 @@ impl Tally {
                 self.accepted += 1;
                 return;
             }
+            Outcome::Twin => {
+                self.twins += 1;
+                return;
+            }
             Outcome::Rejected(reason) => self.rejected.entry(reason),
             Outcome::Refused(status) => self.refused.entry(status),
             Outcome::Failed(kind) => self.failed.entry(kind),
@@ -187,6 +196,7 @@ impl Tally {
     /// Adds what another worker counted in the same phase.
     pub(super) fn add(&mut self, other: &Self) {
         self.accepted += other.accepted;
+        self.twins += other.twins;
         self.unsent += other.unsent;
         for (mine, theirs) in [
             (&mut self.rejected, &other.rejected),

@@ -4,8 +4,6 @@ use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use otp::{Algorithm, Digits};
-
 use super::client::{Connection, Failure};
 use super::clock::{ServerClock, now};
 use super::devices::Enrolled;
@@ -274,19 +272,18 @@ impl Stream {
                 break;
             };
             let device = &self.devices[turn.device as usize];
-            let code = otp::hotp(
-                &device.secret,
-                Algorithm::Sha1,
-                Digits::default(),
-                turn.step,
-            )
-            .to_text();
+            let code = device.code(turn.step).to_text();
             let sent = due.unwrap_or_else(now);
             let answer = connection
                 .exchange(request.filled(device.number, &code))
                 .await;
-            let answer =
-                answer.map(|response| (response.status, Outcome::of_verification(&response)));
+            let answer = answer.map(|response| {
+                let outcome = match Outcome::of_verification(&response) {
+                    Outcome::Rejected(_) if device.has_twin(turn.step) => Outcome::Twin,
+                    other => other,
+                };
+                (response.status, outcome)
+            });
             lock(&self.plan).give_back(turn);
             settle(&self.tally, answer, sent).await;
         }
