@@ -120,8 +120,8 @@ impl App {
                 }
                 changed = lead.changed() => match changed {
                     Ok(()) => {
-                        self.common_round(&mut lead, stop).await;
                         self.sweep_answers(&lead, stop).await;
+                        self.common_round(&mut lead, stop).await;
                         self.catch_up(&lead, stop).await;
                     }
                     Err(_) => return,
