@@ -9,6 +9,7 @@ use store::{Batch, StoreError};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
+use crate::audit::Haste;
 use crate::stats::start_of_day;
 use crate::{App, Error};
 
@@ -186,7 +187,7 @@ impl App {
             // A span that is broken off begins anew: nothing of it is marked yet.
             let indexed = tokio::select! {
                 () = stop.cancelled() => return,
-                indexed = self.index_events(1) => indexed,
+                indexed = self.index_events(1, Haste::InTime) => indexed,
             };
             match indexed {
                 Ok(false) => {}

@@ -4,7 +4,7 @@ use domain::chain::personal_digest;
 use domain::{Action, Personal, Time, UserId};
 use store::{Batch, Moment, StoredEvent};
 
-use super::index::personal;
+use super::index::{Haste, personal};
 use crate::context::Context;
 use crate::people::erasure;
 use crate::{App, Error};
@@ -59,7 +59,7 @@ impl App {
     /// The users whom events that bear this name are about: several, when people of one
     /// name came one after the other.
     pub(crate) async fn users_in_audit(&self, name: &str) -> Result<Vec<UserId>, Error> {
-        while !self.index_events(usize::MAX).await? {}
+        while !self.index_events(usize::MAX, Haste::Now).await? {}
         let mut users = Vec::new();
         let mut below = Moment {
             at: Time::from_millis(i64::MAX),
@@ -87,7 +87,7 @@ impl App {
 
     /// Finds the user's events by the search index, once that is complete.
     async fn blank_indexed(&self, user: UserId, name: &str, at: Time) -> Result<Round, Error> {
-        while !self.index_events(usize::MAX).await? {}
+        while !self.index_events(usize::MAX, Haste::Now).await? {}
         let mut round = Round::default();
         let terms = self.terms();
         for term in [terms.user(name), terms.unnamed_user(user.0)] {

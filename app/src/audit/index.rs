@@ -1,5 +1,7 @@
 //! The search index: filled behind the commits, in sorted slices.
 
+use std::time::Duration;
+
 use domain::{Action, Personal};
 use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
@@ -10,10 +12,27 @@ use crate::{App, Error};
 /// several fall on one page of the index, which is then written once for all of them. In a
 /// large index it takes many: their entries, 24 bytes each, are in memory meanwhile.
 const SPAN: usize = 200_000;
-/// Events read at a time.
-const PAGE: i64 = 2000;
-/// Terms per batch: a short slice between attempts.
-const SLICE: usize = 1000;
+/// Events read at a time: their terms take a millisecond.
+const PAGE: i64 = 500;
+/// Terms per batch, at least: a short slice between attempts.
+const SLICE: usize = 500;
+/// The entries of a span are sorted by the first bits of their terms at once, and by the
+/// rest slice by slice, so that no sort holds the thread for long.
+const DRAWERS: usize = 1 << DRAWER_BITS;
+const DRAWER_BITS: u32 = 10;
+/// Events that may wait for the index before it lets attempts wait for it.
+const LONGEST_BACKLOG: i64 = 2_000_000;
+/// The longest time that the index stands back for attempts, in milliseconds.
+const LONGEST_PAUSE: usize = 50;
+
+/// How urgent the index is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Haste {
+    /// Somebody waits for it.
+    Now,
+    /// It stands back while attempts wait, the longer the more of them.
+    InTime,
+}
 
 /// The personal fields of an event; none when they were erased or cannot be read.
 pub(super) fn personal(event: &StoredEvent) -> Personal {
@@ -88,8 +107,13 @@ impl App {
     /// Indexes what is there now, but up to that many spans; true when nothing of it is
     /// left. What comes meanwhile is not waited for: on a busy server that has no end, and
     /// few events at a time cost more than many.
-    pub(crate) async fn index_events(&self, most: usize) -> Result<bool, Error> {
+    pub(crate) async fn index_events(&self, most: usize, haste: Haste) -> Result<bool, Error> {
         let mut wanted = self.store.unindexed().await?;
+        let backlog: i64 = wanted.iter().map(|chain| chain.until - chain.after).sum();
+        let haste = match backlog > LONGEST_BACKLOG {
+            true => Haste::Now,
+            false => haste,
+        };
         let mut left = most;
         while !wanted.is_empty() {
             for chain in &wanted {
@@ -97,7 +121,7 @@ impl App {
                     return Ok(false);
                 }
                 left -= 1;
-                self.index_span(chain).await?;
+                self.index_span(chain, haste).await?;
             }
             // Looked up anew, since others may be at it, too.
             let behind = self.store.unindexed().await?;
@@ -110,11 +134,12 @@ impl App {
         Ok(true)
     }
 
-    async fn index_span(&self, chain: &Unindexed) -> Result<(), Error> {
-        let (entries, reached) = self.entries(chain).await?;
-        let mut slices = entries.chunks(SLICE).peekable();
+    async fn index_span(&self, chain: &Unindexed, haste: Haste) -> Result<(), Error> {
+        let (drawers, reached) = self.entries(chain, haste).await?;
+        let mut slices = slices(drawers).peekable();
         loop {
-            let slice = slices.next().unwrap_or_default();
+            let mut slice = slices.next().unwrap_or_default();
+            slice.sort_unstable();
             let done = slices.peek().is_none();
             let mut batch = Batch::new();
             // Each slice makes sure that nobody else has indexed the span meanwhile: an
@@ -123,7 +148,7 @@ impl App {
             batch.mark_indexed(chain.chain, chain.after, to);
             batch.insert_terms(slice);
             match self.store.commit(batch).await {
-                Ok(_) if !done => {}
+                Ok(_) if !done => self.give_way(haste).await,
                 // Refused: another node was faster.
                 Ok(_) | Err(StoreError::Refused(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -131,10 +156,14 @@ impl App {
         }
     }
 
-    /// The sorted entries of a chain's next span, and the number of its last event.
-    async fn entries(&self, chain: &Unindexed) -> Result<(Vec<TermEntry>, i64), Error> {
+    /// The entries of a chain's next span, by drawers, and the number of its last event.
+    async fn entries(
+        &self,
+        chain: &Unindexed,
+        haste: Haste,
+    ) -> Result<(Vec<Vec<TermEntry>>, i64), Error> {
         let terms = self.terms();
-        let mut entries = Vec::new();
+        let mut drawers = vec![Vec::new(); DRAWERS];
         let (mut after, mut events) = (chain.after, 0);
         while after < chain.until && events < SPAN {
             let page = self.store.clues_up(chain.chain, after, chain.until, PAGE);
@@ -151,16 +180,80 @@ impl App {
                 ..
             } in &page
             {
-                let entry = |term| TermEntry {
-                    term,
-                    at: at.millis(),
-                    event: *id,
-                };
-                let found = terms.of_parts(action, *success, *user, personal.as_deref());
-                entries.extend(found.map(entry));
+                for term in terms.of_parts(action, *success, *user, personal.as_deref()) {
+                    drawers[drawer(term)].push(TermEntry {
+                        term,
+                        at: at.millis(),
+                        event: *id,
+                    });
+                }
+            }
+            self.give_way(haste).await;
+        }
+        Ok((drawers, after))
+    }
+
+    /// Lets others go first.
+    async fn give_way(&self, haste: Haste) {
+        let waiting = self.store.waiting();
+        if haste == Haste::Now || waiting == 0 {
+            return tokio::task::yield_now().await;
+        }
+        let pause = (waiting / 4).clamp(1, LONGEST_PAUSE);
+        tokio::time::sleep(Duration::from_millis(pause as u64)).await;
+    }
+}
+
+/// Where a term goes. Negative ones come first, as in the index.
+fn drawer(term: i64) -> usize {
+    (term.cast_unsigned() ^ (1 << 63)) as usize >> (u64::BITS - DRAWER_BITS)
+}
+
+/// Whole drawers one after the other, as many as make a slice.
+fn slices(drawers: Vec<Vec<TermEntry>>) -> impl Iterator<Item = Vec<TermEntry>> {
+    let mut drawers = drawers.into_iter();
+    std::iter::from_fn(move || {
+        let mut slice = Vec::new();
+        for mut drawer in drawers.by_ref() {
+            slice.append(&mut drawer);
+            if slice.len() >= SLICE {
+                break;
             }
         }
-        entries.sort_unstable();
-        Ok((entries, after))
+        (!slice.is_empty()).then_some(slice)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slices_hold_everything_in_the_order_of_the_index() {
+        let entry = |n: i64| TermEntry {
+            // Spread over all 64 bits.
+            term: n.wrapping_mul(-7_046_029_254_386_353_131),
+            at: n,
+            event: n,
+        };
+        let mut expected: Vec<TermEntry> = (0..20_000).map(entry).collect();
+        expected.extend([i64::MIN, -1, 0, 1, i64::MAX].map(|term| TermEntry { term, ..entry(1) }));
+        let mut drawers = vec![Vec::new(); DRAWERS];
+        for entry in &expected {
+            drawers[drawer(entry.term)].push(*entry);
+        }
+        let mut found: Vec<TermEntry> = Vec::new();
+        for mut slice in slices(drawers) {
+            assert!(slice.len() < 2 * SLICE, "{}", slice.len());
+            slice.sort_unstable();
+            found.extend(slice);
+        }
+        expected.sort_unstable();
+        assert!(found == expected);
+    }
+
+    #[test]
+    fn nothing_makes_no_slice() {
+        assert!(slices(vec![Vec::new(); DRAWERS]).next().is_none());
     }
 }

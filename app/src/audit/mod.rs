@@ -23,6 +23,7 @@ use std::collections::BTreeMap;
 use domain::chain::{ChainName, Head};
 use tokio::sync::Mutex;
 
+pub(crate) use index::Haste;
 pub use proof::{AuditOptions, verify, verify_links_only};
 pub use report::{AuditReport, Finding, FindingKind, Proof};
 pub use search::{AuditEntry, AuditQuery};

@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use store::{Moment, StoredEvent};
 
-use super::index::personal;
+use super::index::{Haste, personal};
 use super::merge::Merge;
 use crate::page::Page;
 use crate::{App, Error};
@@ -276,7 +276,7 @@ impl App {
         if length > LONGEST_TAIL {
             // What is not indexed is read as it is: a command beside a running server
             // cannot write.
-            if let Err(error) = self.index_events(MOST_SPANS).await {
+            if let Err(error) = self.index_events(MOST_SPANS, Haste::Now).await {
                 tracing::debug!(%error, "the search index was not brought up to date");
             }
             behind = self.store.unindexed().await?;

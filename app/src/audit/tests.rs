@@ -21,7 +21,7 @@ use store::{Access, Batch, Clock, Store, Target};
 use tempfile::TempDir;
 use vault::{MasterSecret, Random};
 
-use super::{AuditOptions, AuditReport, FindingKind, verify};
+use super::{AuditOptions, AuditReport, FindingKind, Haste, verify};
 use crate::{App, Caller, Context, JwtRules, Room, Settings};
 
 /// A time that tests set.

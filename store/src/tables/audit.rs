@@ -323,8 +323,8 @@ impl Store {
 
 impl Batch {
     /// Makes events known to searches of their terms; an entry that is there stays.
-    pub fn insert_terms(&mut self, entries: &[TermEntry]) {
-        self.terms.extend_from_slice(entries);
+    pub fn insert_terms(&mut self, entries: Vec<TermEntry>) {
+        self.terms = entries;
     }
 
     /// Makes an event unknown to searches of a term.

@@ -12,9 +12,6 @@ use super::scene::{Kind, Scene, bare_handler};
 use super::soak::{Sample, Soak};
 use crate::postgres::Postgres;
 
-/// After so long every device can give three acceptances again: three steps of 30 s, and the margins.
-const CODES_AFRESH: Duration = Duration::from_secs(95);
-
 /// Connections under ten times the load: as many as the server's queue holds comfortably.
 const FLOOD_CONNECTIONS: u32 = 2560;
 
@@ -121,7 +118,7 @@ impl Bench<'_> {
             self.many(kind, many)?;
         }
         let scene = self.scene(kind, self.extent.few)?;
-        self.half(&scene)?;
+        self.half(&scene, 0)?;
         drop(scene);
         self.flood(kind)
     }
@@ -137,25 +134,26 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A large database, of which each run drives other devices, spread over all.
+    /// A large database, of which each run drives other devices, spread over all. The servers are
+    /// started anew for each run, as over the small databases: what they do once a minute, over
+    /// whatever the run before has left, is measured by the soak.
     fn many(&mut self, kind: Kind, many: u32) -> Result<()> {
-        let scene = self.scene(kind, many)?;
+        let mut scene = self.scene(kind, many)?;
         let mut offset = 0;
         for &connections in self.extent.connections {
             for order in ["in-turn", "random"] {
                 self.run(&scene, connections, order, offset)?;
                 offset += 1;
+                scene.start_anew(self.program)?;
             }
         }
-        ensure!(offset <= many / self.extent.few, "runs share devices");
-        // The devices of the first runs come again.
-        std::thread::sleep(CODES_AFRESH);
-        self.half(&scene)
+        ensure!(offset < many / self.extent.few, "runs share devices");
+        self.half(&scene, offset)
     }
 
     /// Ten times the load, and at once after it half the load over the same servers.
     fn flood(&mut self, kind: Kind) -> Result<()> {
-        let rated = self.reached(kind);
+        let rated = self.reached(kind, self.extent.few);
         let scene = self.scene(kind, self.extent.flood_stored())?;
         let asked = rated * 10;
         let seconds = self.extent.flood_seconds;
@@ -244,11 +242,11 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn half(&mut self, scene: &Scene) -> Result<()> {
-        let rate = (self.reached(scene.kind) / 2).max(1);
+    fn half(&mut self, scene: &Scene, offset: u32) -> Result<()> {
+        let rate = (self.reached(scene.kind, scene.stored) / 2).max(1);
         let order = Order {
             rate: Some(rate),
-            ..self.order("random", 0)
+            ..self.order("in-turn", offset)
         };
         let answer = drive(self.program, scene, &order)?;
         let half = Half::read(scene.kind.name(), &answer, rate)?;
@@ -257,11 +255,15 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Verifications per second over a small database in turn, at 64 connections or the most there were.
-    fn reached(&self, kind: Kind) -> u32 {
+    /// Verifications per second over a database of that size in turn, at 64 connections or the most
+    /// there were.
+    fn reached(&self, kind: Kind, stored: u32) -> u32 {
         let connections = self.extent.usual_connections();
         let run = self.figures.runs.iter().find(|run| {
-            run.scene == kind.name() && run.connections == connections && run.order == "in_turn"
+            run.scene == kind.name()
+                && run.stored == stored
+                && run.connections == connections
+                && run.order == "in_turn"
         });
         run.map_or(0.0, |run| run.per_second) as u32
     }

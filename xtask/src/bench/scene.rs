@@ -158,6 +158,16 @@ impl Scene {
         Ok(scene)
     }
 
+    /// Ends the servers and starts them again over the same database.
+    pub(crate) fn start_anew(&mut self, program: &Path) -> Result<()> {
+        self.servers.clear();
+        self.urls.clear();
+        for _ in 0..self.kind.nodes() {
+            self.start(program)?;
+        }
+        self.wait_until_quiet()
+    }
+
     /// Waits until the servers do nothing of their own accord. They put the events of the filling into the
     /// search index first, on the core that the bare handler is measured on too; and what that adds to the
     /// database is no growth by verifications.

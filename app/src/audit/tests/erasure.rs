@@ -10,7 +10,7 @@ async fn log(seed: u64) -> World {
         let events = (0..500).map(|number| verification(number, number % 5 != 0));
         world.record_all(events.collect()).await;
         if chain == 0 {
-            world.app.index_events(1).await.unwrap();
+            world.app.index_events(1, Haste::Now).await.unwrap();
             world = world.restart().await;
         }
     }

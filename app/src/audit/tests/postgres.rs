@@ -103,8 +103,8 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
             holds(&verified(&first, &options).await);
             first.checkpoint().await.unwrap();
             second.checkpoint().await.unwrap();
-            first.index_events(3).await.unwrap();
-            second.index_events(3).await.unwrap();
+            first.index_events(3, Haste::Now).await.unwrap();
+            second.index_events(3, Haste::Now).await.unwrap();
         }
     };
     tokio::join!(record(&first, 0..300), record(&second, 300..600), proofs);
@@ -117,7 +117,7 @@ async fn two_nodes_write_while_the_log_is_searched_proven_erased_and_cut() {
     for query in &queries {
         let before = ids(&first, query).await;
         assert_eq!(before.len(), if query.user.is_some() { 200 } else { 600 });
-        assert!(first.index_events(1000).await.unwrap());
+        assert!(first.index_events(1000, Haste::Now).await.unwrap());
         assert_eq!(ids(&second, query).await, before);
     }
 

@@ -24,7 +24,7 @@ async fn sixty_days(seed: u64) -> World {
 #[tokio::test]
 async fn old_events_go_and_the_rest_proves() {
     let world = sixty_days(31).await;
-    assert!(world.app.index_events(1000).await.unwrap());
+    assert!(world.app.index_events(1000, Haste::Now).await.unwrap());
     let before = world.app.checkpoint().await.unwrap();
     let cut = world.app.cut_old_events().await.unwrap();
     // Whole days: the 30 of the first chain are older than the retention.

@@ -146,9 +146,9 @@ async fn a_search_finds_what_a_naive_filter_finds() {
     world.random_events(150).await;
     compare(&world, 60).await;
     // Partly indexed, then wholly, then with a new tail.
-    assert!(!world.app.index_events(3).await.unwrap());
+    assert!(!world.app.index_events(3, Haste::Now).await.unwrap());
     compare(&world, 60).await;
-    assert!(world.app.index_events(1000).await.unwrap());
+    assert!(world.app.index_events(1000, Haste::Now).await.unwrap());
     assert_eq!(
         world.count("SELECT COUNT(*) FROM chains WHERE indexed_seq = 0"),
         0
@@ -162,7 +162,7 @@ async fn a_search_finds_what_a_naive_filter_finds() {
 async fn pages_hold_together_while_writes_go_on() {
     let world = World::new(8).await;
     world.random_events(300).await;
-    world.app.index_events(1).await.unwrap();
+    world.app.index_events(1, Haste::Now).await.unwrap();
     let events = world.plain();
     let queries = [
         AuditQuery::default(),
@@ -187,7 +187,7 @@ async fn pages_hold_together_while_writes_go_on() {
                     .map(|entry| entry.id.parse::<i64>().unwrap()),
             );
             world.random_events(20).await;
-            world.app.index_events(1).await.unwrap();
+            world.app.index_events(1, Haste::Now).await.unwrap();
             query.cursor = page.next_cursor;
             if query.cursor.is_none() {
                 break;
