@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use domain::{Action, Personal};
-use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
+use store::{Batch, Clues, Store, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
 
 use crate::{App, Error};
@@ -22,7 +22,7 @@ const DRAWERS: usize = 1 << DRAWER_BITS;
 const DRAWER_BITS: u32 = 10;
 /// Events that may wait for the index before it lets attempts wait for it.
 const LONGEST_BACKLOG: i64 = 2_000_000;
-/// The longest time that the index stands back for attempts, in milliseconds.
+/// The longest time that upkeep stands back for attempts, in milliseconds.
 const LONGEST_PAUSE: usize = 50;
 
 /// How urgent the index is.
@@ -195,13 +195,21 @@ impl App {
 
     /// Lets others go first.
     async fn give_way(&self, haste: Haste) {
-        let waiting = self.store.waiting();
-        if haste == Haste::Now || waiting == 0 {
-            return tokio::task::yield_now().await;
+        match haste {
+            Haste::Now => tokio::task::yield_now().await,
+            Haste::InTime => stand_back(&self.store).await,
         }
-        let pause = (waiting / 4).clamp(1, LONGEST_PAUSE);
-        tokio::time::sleep(Duration::from_millis(pause as u64)).await;
     }
+}
+
+/// Leaves the processor to attempts that wait, the longer the more of them.
+pub(super) async fn stand_back(store: &Store) {
+    let waiting = store.waiting();
+    if waiting == 0 {
+        return tokio::task::yield_now().await;
+    }
+    let pause = (waiting / 4).clamp(1, LONGEST_PAUSE);
+    tokio::time::sleep(Duration::from_millis(pause as u64)).await;
 }
 
 /// Where a term goes. Negative ones come first, as in the index.

@@ -9,6 +9,7 @@ use vault::Root;
 
 use super::checkpoints::{self, Trusted};
 use super::claims::{By, Claim, Claims};
+use super::index::stand_back;
 use super::proof::{Keys, Proven, Scope};
 use super::report::{AuditReport, Finding, FindingKind, Proof};
 use super::retention::{CUT_CONTEXT, cut_message};
@@ -16,8 +17,9 @@ use super::suspects;
 use super::walk::{Blank, Walk};
 use crate::Error;
 
-/// Events read at once: a short slice between other readers.
-const SLICE: i64 = 500;
+/// Events read at once: a short slice between other readers, and few enough that their hashes
+/// keep nobody waiting.
+const SLICE: i64 = 200;
 /// No chain has a larger number: see the ids of events.
 const LAST_SEQ: i64 = (1 << 40) - 1;
 
@@ -221,6 +223,7 @@ impl<'a> Prover<'a> {
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.into_iter().for_each(|row| walk.row(row));
+            stand_back(self.store).await;
         }
         Ok(())
     }
