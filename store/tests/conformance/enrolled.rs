@@ -1,6 +1,7 @@
 //! A person with a device, as tests enrol them, and the attempts made with it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use domain::verify::{Subject, Typed};
 use domain::{
@@ -173,6 +174,23 @@ impl Enrolled {
     /// Verifies a code.
     pub async fn verify(&self, store: &Store, code: Code) -> Result<Answer, StoreError> {
         store.attempt(self.submission(code)).await
+    }
+
+    /// Tries until the lane serves again.
+    pub async fn once_back(&self, store: &Store, code: Code) -> Answer {
+        let wait = async {
+            loop {
+                match self.verify(store, code).await {
+                    Ok(answer) => return answer,
+                    Err(StoreError::Unavailable(_) | StoreError::Busy) => {
+                        tokio::time::sleep(Duration::from_millis(20)).await;
+                    }
+                    Err(error) => panic!("{error:?}"),
+                }
+            }
+        };
+        let back = tokio::time::timeout(Duration::from_secs(20), wait).await;
+        back.expect("the lane serves again")
     }
 
     /// Verifies the code of now and expects that verdict.

@@ -69,23 +69,6 @@ fn is_unknown(answer: &Result<Answer, StoreError>) -> bool {
     matches!(answer, Err(StoreError::Unavailable(_)))
 }
 
-/// Tries until the lane serves again.
-async fn once_back(store: &Arc<Store>, alice: &Enrolled, code: otp::Code) -> Answer {
-    let wait = async {
-        loop {
-            match alice.verify(store, code).await {
-                Ok(answer) => return answer,
-                Err(StoreError::Unavailable(_) | StoreError::Busy) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    };
-    let back = tokio::time::timeout(Duration::from_secs(20), wait).await;
-    back.expect("the lane serves again")
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_connection_ended_before_its_commit_leaves_nothing() {
     let world = World::postgres().await;
@@ -105,7 +88,7 @@ async fn a_connection_ended_before_its_commit_leaves_nothing() {
     assert_eq!(ended, 1);
     assert!(is_unknown(&waiting.await.unwrap()));
     holder.batch_execute("COMMIT").await.unwrap();
-    let answer = once_back(&store, &alice, code).await;
+    let answer = alice.once_back(&store, code).await;
     assert!(is_accepted(&answer), "{answer:?}");
     assert_eq!(proof::events(&world.database).await, 2);
     assert_eq!(world.evaluations(), 2);
@@ -126,7 +109,7 @@ async fn a_commit_whose_answer_is_lost_stands() {
     .await;
     assert!(is_unknown(&waiting.await.unwrap()));
     proxy.set(Mode::Pass);
-    let answer = once_back(&store, &alice, code).await;
+    let answer = alice.once_back(&store, code).await;
     assert_eq!(answer.verdict, Verdict::Rejected);
     // Registered, accepted without a witness, refused as spent.
     assert_eq!(proof::events(&world.database).await, 3);
@@ -149,7 +132,7 @@ async fn a_lane_that_comes_back_waits_for_the_end_of_its_old_transaction() {
     })
     .await;
     holder.batch_execute("COMMIT").await.unwrap();
-    let answer = once_back(&store, &alice, code).await;
+    let answer = alice.once_back(&store, code).await;
     assert_eq!(answer.verdict, Verdict::Rejected);
     assert_eq!(proof::events(&world.database).await, 3);
 }
@@ -180,7 +163,7 @@ async fn idle_connections_that_are_ended_are_replaced_before_they_are_needed() {
     })
     .await;
     let code = alice.code(&store, 0).await;
-    assert!(is_accepted(&once_back(&store, &alice, code).await));
+    assert!(is_accepted(&alice.once_back(&store, code).await));
     // An idle connection may still be learning its statements.
     until("batches are taken again", async || {
         store.commit(Batch::new()).await.is_ok()
@@ -206,7 +189,7 @@ async fn while_the_server_is_away_everybody_is_told_at_once() {
     }
     assert!(store.ping().await.is_err());
     proxy.set(Mode::Pass);
-    assert!(is_accepted(&once_back(&store, &alice, code).await));
+    assert!(is_accepted(&alice.once_back(&store, code).await));
     let now = store.now().await.unwrap();
     until("batches are taken again", async || {
         store.commit(alice.deactivation(now)).await.is_ok()
@@ -225,6 +208,6 @@ async fn a_server_that_stops_answering_is_given_up_in_time() {
     let next = tokio::time::timeout(Duration::from_millis(100), alice.verify(&store, code)).await;
     assert!(is_unknown(&next.unwrap()));
     proxy.set(Mode::Pass);
-    assert!(is_accepted(&once_back(&store, &alice, code).await));
+    assert!(is_accepted(&alice.once_back(&store, code).await));
     assert_eq!(proof::events(&world.database).await, 2);
 }

@@ -1,12 +1,11 @@
 //! A database that has forgotten what it confirmed: lanes say so, begin anew, and serve again by themselves.
 
 use std::sync::Arc;
-use std::time::Duration;
 
-use store::{Answer, Batch, Store, StoreError};
+use store::{Batch, Store, StoreError};
 
 use crate::database::Database;
-use crate::enrolled::{Enrolled, enrol, is_accepted};
+use crate::enrolled::{enrol, is_accepted};
 use crate::world::{World, until};
 
 const OURS: &str = "FROM pg_stat_activity WHERE datname = current_database()
@@ -37,23 +36,6 @@ async fn cut(database: &Database) {
     assert!(database.number(&end).await >= 3);
 }
 
-/// Tries until the lane serves again.
-async fn once_back(store: &Arc<Store>, who: &Enrolled, code: otp::Code) -> Answer {
-    let wait = async {
-        loop {
-            match who.verify(store, code).await {
-                Ok(answer) => return answer,
-                Err(StoreError::Unavailable(_) | StoreError::Busy) => {
-                    tokio::time::sleep(Duration::from_millis(20)).await;
-                }
-                Err(error) => panic!("{error:?}"),
-            }
-        }
-    };
-    let back = tokio::time::timeout(Duration::from_secs(20), wait).await;
-    back.expect("the lane serves again")
-}
-
 async fn healthy(store: &Arc<Store>) {
     until("batches are taken and all is well", async || {
         store.commit(Batch::new()).await.is_ok() && store.ping().await.is_ok()
@@ -81,7 +63,7 @@ async fn a_lane_whose_events_are_gone_begins_a_chain_and_serves() {
     }
     go_back(&world.database).await;
     for (who, code) in people.iter().zip(codes) {
-        assert!(is_accepted(&once_back(&store, who, code).await));
+        assert!(is_accepted(&who.once_back(&store, code).await));
     }
     healthy(&store).await;
     // Only what is missing something is begun anew, and it says after which one.
@@ -116,7 +98,7 @@ async fn chains_that_are_gone_altogether_are_replaced() {
         .execute("DELETE FROM events; DELETE FROM chain_heads; DELETE FROM chains")
         .await;
     cut(&world.database).await;
-    assert!(is_accepted(&once_back(&store, &alice, code).await));
+    assert!(is_accepted(&alice.once_back(&store, code).await));
     healthy(&store).await;
     until("all three have begun anew", async || {
         store.broken_chains() == 3
@@ -147,7 +129,7 @@ async fn a_chain_that_somebody_else_moved_is_not_continued() {
         "{refused:?}"
     );
     assert_eq!(world.evaluations(), 0);
-    assert!(is_accepted(&once_back(&store, &alice, code).await));
+    assert!(is_accepted(&alice.once_back(&store, code).await));
     healthy(&store).await;
     assert_eq!(store.broken_chains(), 2);
 }
