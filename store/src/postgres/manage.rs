@@ -258,7 +258,7 @@ impl Manager {
             tally.count_change(&event);
             events.push(tail.append(event, at, self.judge.as_ref())?);
         }
-        let mut calls = save::append(&events, &tail, at, &tally);
+        let mut calls = Vec::from_iter(save::append(&[], &events, &tail, at, &tally));
         if !batch.terms.is_empty() {
             calls.push(save::insert_terms(&batch.terms));
         }

@@ -1,6 +1,6 @@
 //! The last round trip of a batch: writes each changed row once, appends the events, and commits.
 
-use domain::Time;
+use domain::{Hot, Time};
 
 use super::load::COMMIT;
 use super::session::Call;
@@ -15,27 +15,22 @@ use crate::tables::stats::{self, Tally};
 // The `COMMIT` is sent together with the writes, before anybody has counted how many
 // rows they changed. So the database counts: a statement that changed another number
 // than it was given divides by zero, which fails the transaction, and the `COMMIT`
-// that follows rolls it back. The rows are locked by this transaction, so this can
+// that follows rolls it back. What is counted is what the changes return, which no plan
+// can know before or leave out. The rows are locked by this transaction, so this can
 // only happen for `SAVE_KEPT` (the same idempotency key was used at the same time for
 // users who share no lock; the next try finds the kept answer) or by a defect.
 statements! {
-    SAVE_HOT = "WITH changed AS (
-                  UPDATE device_hot AS h SET next = v.next, used = v.used, last_used = v.last_used,
-                    drift_ms = v.drift_ms, replayed = v.replayed
-                  FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS BIGINT[]),
-                    CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]), CAST($6 AS BIGINT[]))
-                    AS v (id, next, used, last_used, drift_ms, replayed)
-                  WHERE h.id = v.id RETURNING 1)
-                SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
     SAVE_GUARDS = "WITH changed AS (
                      UPDATE guards AS g SET failures = v.failures, locked_until = v.locked_until,
                        disabled_at = v.disabled_at, days = v.days,
                        recovery_from = v.recovery_from, recovery_tries = v.recovery_tries
-                     FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS BIGINT[]),
-                       CAST($4 AS BIGINT[]), CAST($5 AS TEXT[]), CAST($6 AS BIGINT[]),
-                       CAST($7 AS BIGINT[]))
-                       AS v (id, failures, locked_until, disabled_at, days, recovery_from,
-                         recovery_tries)
+                     FROM (SELECT unnest(CAST($1 AS BIGINT[])) AS id,
+                         unnest(CAST($2 AS BIGINT[])) AS failures,
+                         unnest(CAST($3 AS BIGINT[])) AS locked_until,
+                         unnest(CAST($4 AS BIGINT[])) AS disabled_at,
+                         unnest(CAST($5 AS TEXT[])) AS days,
+                         unnest(CAST($6 AS BIGINT[])) AS recovery_from,
+                         unnest(CAST($7 AS BIGINT[])) AS recovery_tries) AS v
                      WHERE g.id = v.id RETURNING 1)
                    SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
     CONFIRM = "WITH changed AS (
@@ -51,10 +46,12 @@ statements! {
                          UPDATE challenges AS c SET uses_left = v.uses_left,
                            failures = v.failures, locked_until = v.locked_until, day = v.day,
                            day_failures = v.day_failures
-                         FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]),
-                           CAST($3 AS BIGINT[]), CAST($4 AS BIGINT[]), CAST($5 AS BIGINT[]),
-                           CAST($6 AS BIGINT[]))
-                           AS v (id, uses_left, failures, locked_until, day, day_failures)
+                         FROM (SELECT unnest(CAST($1 AS BIGINT[])) AS id,
+                             unnest(CAST($2 AS BIGINT[])) AS uses_left,
+                             unnest(CAST($3 AS BIGINT[])) AS failures,
+                             unnest(CAST($4 AS BIGINT[])) AS locked_until,
+                             unnest(CAST($5 AS BIGINT[])) AS day,
+                             unnest(CAST($6 AS BIGINT[])) AS day_failures) AS v
                          WHERE c.id = v.id RETURNING 1)
                        SELECT 1 / CAST(COUNT(1) = CARDINALITY($1) AS INTEGER) FROM changed";
     USE_RECOVERY = "WITH changed AS (
@@ -62,25 +59,44 @@ statements! {
                       WHERE id = ANY(CAST($1 AS BIGINT[])) AND used_at IS NULL RETURNING 1)
                     SELECT 1 / CAST(COUNT(1) = CARDINALITY(CAST($1 AS BIGINT[])) AS INTEGER)
                     FROM changed";
-    APPEND = "INSERT INTO events (id, at, action, success, user_id, device_id, caller, request_id,
-                detail, personal, personal_digest, salt, link, mac)
-              SELECT v.id, CAST($2 AS BIGINT), v.action, v.success, v.user_id, v.device_id, v.caller,
-                v.request_id, v.detail, v.personal, NULL, v.salt, v.link, v.mac
-              FROM unnest(CAST($1 AS BIGINT[]), CAST($3 AS TEXT[]), CAST($4 AS BIGINT[]),
-                CAST($5 AS BIGINT[]), CAST($6 AS BIGINT[]), CAST($7 AS TEXT[]), CAST($8 AS TEXT[]),
-                CAST($9 AS TEXT[]), CAST($10 AS TEXT[]), CAST($11 AS BYTEA[]), CAST($12 AS BYTEA[]),
-                CAST($13 AS BYTEA[]))
-                AS v (id, action, success, user_id, device_id, caller, request_id, detail, personal,
-                  salt, link, mac)";
+    /// Hot rows, events, the chain's new end and the statistics: what every batch writes,
+    /// in one statement, because each one more costs both sides a good part of what a
+    /// batch of few attempts costs. Its parts touch different tables, so their order does
+    /// not matter; all of them run to their end, whatever is read of them.
+    APPEND = concat!("WITH hot AS (
+                UPDATE device_hot AS h SET next = v.next, used = v.used, last_used = v.last_used,
+                  drift_ms = v.drift_ms, replayed = v.replayed
+                FROM (SELECT unnest(CAST($1 AS BIGINT[])) AS id,
+                    unnest(CAST($2 AS BIGINT[])) AS next,
+                    unnest(CAST($3 AS BIGINT[])) AS used,
+                    unnest(CAST($4 AS BIGINT[])) AS last_used,
+                    unnest(CAST($5 AS BIGINT[])) AS drift_ms,
+                    unnest(CAST($6 AS BIGINT[])) AS replayed) AS v
+                WHERE h.id = v.id RETURNING 1),
+              appended AS (
+                INSERT INTO events (id, action, success, user_id, device_id, caller, request_id,
+                  detail, personal, salt, link, mac, at)
+                SELECT unnest(CAST($7 AS BIGINT[])), unnest(CAST($8 AS TEXT[])),
+                  unnest(CAST($9 AS BIGINT[])), unnest(CAST($10 AS BIGINT[])),
+                  unnest(CAST($11 AS BIGINT[])), unnest(CAST($12 AS TEXT[])),
+                  unnest(CAST($13 AS TEXT[])), unnest(CAST($14 AS TEXT[])),
+                  unnest(CAST($15 AS TEXT[])), unnest(CAST($16 AS BYTEA[])),
+                  unnest(CAST($17 AS BYTEA[])), unnest(CAST($18 AS BYTEA[])),
+                  CAST($19 AS BIGINT)),
+              head AS (
+                UPDATE chain_heads SET seq = $20, link = $21, mac = $22, at = $19
+                WHERE chain = $24 AND seq = CAST($20 AS BIGINT) - CARDINALITY($7) RETURNING 1),
+              counted AS (",
+                stats::adding!("SELECT CAST($23 AS BIGINT), CAST($24 AS BIGINT),
+                  CAST($25 AS BIGINT), CAST($26 AS BIGINT), CAST($27 AS BIGINT),
+                  CAST($28 AS BIGINT), CAST($29 AS BIGINT)
+                  WHERE GREATEST($25, $26, $27, $28, $29) > 0"), ")
+              SELECT 1 / CAST((SELECT COUNT(1) FROM hot) = CARDINALITY($1) AS INTEGER),
+                1 / (SELECT COUNT(1) FROM head)");
     INSERT_TERMS = "INSERT INTO event_terms (term, at, event)
-                    SELECT v.term, v.at, v.event
-                    FROM unnest(CAST($1 AS BIGINT[]), CAST($2 AS BIGINT[]), CAST($3 AS BIGINT[]))
-                      AS v (term, at, event)
+                    SELECT unnest(CAST($1 AS BIGINT[])), unnest(CAST($2 AS BIGINT[])),
+                      unnest(CAST($3 AS BIGINT[]))
                     ON CONFLICT (term, at, event) DO NOTHING";
-    SAVE_HEAD = "WITH changed AS (
-                   UPDATE chain_heads SET seq = $2, link = $3, mac = $4, at = $5
-                   WHERE chain = $1 AND seq = CAST($2 AS BIGINT) - CAST($6 AS BIGINT) RETURNING 1)
-                 SELECT 1 / COUNT(1) FROM changed";
     SAVE_KEPT = "WITH changed AS (
                    INSERT INTO idempotency (id, fingerprint, answer, expires_at)
                    SELECT v.id, v.fingerprint, v.answer, v.expires_at
@@ -95,9 +111,6 @@ statements! {
 /// Everything that a batch of attempts changes, and its commit.
 pub(super) fn calls(writes: &Writes) -> Vec<Call<'_>> {
     let mut calls = Vec::new();
-    if !writes.hot.is_empty() {
-        calls.push(save_hot(writes));
-    }
     if !writes.guards.is_empty() {
         calls.push(save_guards(writes));
     }
@@ -115,13 +128,9 @@ pub(super) fn calls(writes: &Writes) -> Vec<Call<'_>> {
         let used = Call::new(USE_RECOVERY).with(&writes.recovery[..]);
         calls.push(used.with(writes.at.millis()));
     }
-    calls.extend(append(
-        &writes.events,
-        &writes.tail,
-        writes.at,
-        &writes.tally,
-    ));
-    let (at, chain) = (writes.at, writes.tail.chain);
+    let (at, tail) = (writes.at, &writes.tail);
+    calls.extend(append(&writes.hot, &writes.events, tail, at, &writes.tally));
+    let chain = tail.chain;
     for name in &writes.counts {
         let fields = counts::count_params(name, at, chain);
         calls.push(Call::of_values(counts::ADD_COUNT, fields));
@@ -137,30 +146,26 @@ pub(super) fn calls(writes: &Writes) -> Vec<Call<'_>> {
     calls
 }
 
-/// The events of a batch with their chain's new end and the statistics.
+/// The events of a batch with the hot rows that changed, their chain's new end and the
+/// statistics; nothing where there are neither events nor hot rows.
 pub(super) fn append<'a>(
+    hot: &[(i64, Hot)],
     events: &'a [EventRow],
     tail: &'a Tail,
     at: Time,
     tally: &Tally,
-) -> Vec<Call<'a>> {
-    let mut calls = Vec::new();
-    if let Some(last) = events.last() {
-        calls.push(insert_events(events, at));
-        calls.push(
-            Call::new(SAVE_HEAD)
-                .with(tail.chain)
-                .with(tail.head.seq)
-                .with(&tail.head.link.0[..])
-                .with(&last.mac[..])
-                .with(at.millis())
-                .with(i64::try_from(events.len()).unwrap_or(i64::MAX)),
-        );
+) -> Option<Call<'a>> {
+    if hot.is_empty() && events.is_empty() {
+        return None;
     }
-    if !tally.is_empty() {
-        calls.push(Call::of_values(stats::ADD, tally.params(at, tail.chain)));
-    }
-    calls
+    let call = with_events(with_hot(Call::new(APPEND), hot), events)
+        .with(at.millis())
+        .with(tail.head.seq)
+        .with(&tail.head.link.0[..])
+        // Nothing changes without an event: where there is none, the table refuses this.
+        .with(events.last().map(|last| &last.mac[..]));
+    let numbers = tally.numbers(at, tail.chain);
+    Some(numbers.into_iter().fold(call, Call::with))
 }
 
 /// Entries of the search index.
@@ -176,10 +181,8 @@ fn column<'a, R, T>(rows: &'a [R], field: impl Fn(&'a R) -> T) -> Vec<T> {
     rows.iter().map(field).collect()
 }
 
-fn save_hot(writes: &Writes) -> Call<'_> {
-    let rows = &writes.hot;
-    Call::new(SAVE_HOT)
-        .with(column(rows, |(id, _)| *id))
+fn with_hot<'a>(call: Call<'a>, rows: &[(i64, Hot)]) -> Call<'a> {
+    call.with(column(rows, |(id, _)| *id))
         .with(column(rows, |(_, hot)| hot.next))
         .with(column(rows, |(_, hot)| hot.used))
         .with(column(rows, |(_, hot)| hot.last_used.map(Time::millis)))
@@ -216,10 +219,8 @@ fn save_challenges(writes: &Writes) -> Call<'_> {
         .with(column(rows, |one| i64::from(one.day_failures)))
 }
 
-fn insert_events(rows: &[EventRow], at: Time) -> Call<'_> {
-    Call::new(APPEND)
-        .with(column(rows, |row| row.id))
-        .with(at.millis())
+fn with_events<'a>(call: Call<'a>, rows: &'a [EventRow]) -> Call<'a> {
+    call.with(column(rows, |row| row.id))
         .with(column(rows, |row| row.event.action.as_str()))
         .with(column(rows, |row| i64::from(row.event.success)))
         .with(column(rows, |row| row.event.user.map(|id| id.0)))

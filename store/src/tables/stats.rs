@@ -10,15 +10,25 @@ use crate::value::{Row, Value, params};
 
 const HOUR_MS: i64 = 3_600_000;
 
+/// Adds a row of these columns to that of its hour and chain.
+macro_rules! adding {
+    ($row:literal) => {
+        concat!(
+            "INSERT INTO stats (bucket, chain, accepted, rejected, locked, registered, deactivated) ",
+            $row,
+            " ON CONFLICT (bucket, chain) DO UPDATE SET
+                accepted = stats.accepted + excluded.accepted,
+                rejected = stats.rejected + excluded.rejected,
+                locked = stats.locked + excluded.locked,
+                registered = stats.registered + excluded.registered,
+                deactivated = stats.deactivated + excluded.deactivated"
+        )
+    };
+}
+pub(crate) use adding;
+
 statements! {
-    ADD = "INSERT INTO stats (bucket, chain, accepted, rejected, locked, registered, deactivated)
-           VALUES ($1, $2, $3, $4, $5, $6, $7)
-           ON CONFLICT (bucket, chain) DO UPDATE SET
-             accepted = stats.accepted + excluded.accepted,
-             rejected = stats.rejected + excluded.rejected,
-             locked = stats.locked + excluded.locked,
-             registered = stats.registered + excluded.registered,
-             deactivated = stats.deactivated + excluded.deactivated";
+    ADD = adding!("VALUES ($1, $2, $3, $4, $5, $6, $7)");
     BY_HOUR = "SELECT bucket, CAST(SUM(accepted) AS BIGINT), CAST(SUM(rejected) AS BIGINT),
                  CAST(SUM(locked) AS BIGINT), CAST(SUM(registered) AS BIGINT),
                  CAST(SUM(deactivated) AS BIGINT)

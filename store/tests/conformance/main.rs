@@ -21,6 +21,7 @@ mod plans;
 mod presence;
 mod proof;
 mod proxy;
+mod saving;
 mod sessions;
 mod signing;
 mod starting;
