@@ -116,6 +116,17 @@ pub(crate) fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
     Ok(busy.map_err(classify)? == 0)
 }
 
+/// The connection that writes the log back beside the one that writes it.
+pub(crate) fn for_log(path: &Path) -> Result<Connection, StoreError> {
+    let connection = Connection::open(path).map_err(|e| explain(path, &e))?;
+    // The file is synced before the log may begin anew. It reads nothing twice.
+    let settings = "PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL;
+                    PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = 0;";
+    let set = connection.execute_batch(settings);
+    set.map_err(|e| explain(path, &e))?;
+    Ok(connection)
+}
+
 /// A connection that only reads.
 pub(crate) fn for_reading(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

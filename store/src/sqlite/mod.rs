@@ -2,6 +2,7 @@
 
 mod connect;
 mod lane;
+mod log;
 mod manage;
 mod readers;
 mod writer;

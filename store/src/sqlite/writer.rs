@@ -1,17 +1,16 @@
 //! The writer thread: attempts in batches, everything else in short slices between them.
 
-use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
 
 use domain::Time;
 use rusqlite::Connection;
-use rusqlite::hooks::Wal;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{self, classify};
 use super::lane::Lane;
+use super::log::Log;
 use super::manage;
 use crate::batch::Batch;
 use crate::error::StoreError;
@@ -30,9 +29,6 @@ const LARGEST_BATCH: usize = 256;
 /// An attempt that has no answer by then is told that its outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
 const LONGEST_WORK: Duration = Duration::from_secs(10);
-/// The log is written back into the database file when it has grown by that many pages (64 MiB):
-/// a page of devices then costs one write, however often its devices were verified meanwhile.
-const LOG_PAGES: i32 = 16 * 1024;
 
 /// Work other than attempts.
 enum Work {
@@ -65,13 +61,7 @@ impl Writer {
         judge: Arc<dyn Judge>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let log_pages = Arc::new(AtomicI32::new(0));
-        let seen = Arc::clone(&log_pages);
-        let note = move |_: &mut Wal, pages| {
-            seen.store(pages, Relaxed);
-            Ok(())
-        };
-        connection.wal_hook(Some(note)).map_err(classify)?;
+        let log = Log::watch(&mut connection)?;
         let shared = Arc::new(Shared {
             attempts: Queue::new(ATTEMPT_PLACES),
             work: Queue::new(WORK_PLACES),
@@ -85,12 +75,10 @@ impl Writer {
             clock,
             tail,
             outbox,
-            log_pages,
-            log: Log::default(),
         };
         let handle = std::thread::Builder::new()
             .name("writer".into())
-            .spawn(move || desk.serve(&connection))
+            .spawn(move || desk.serve(&connection, log))
             .map_err(StoreError::lost)?;
         Ok(Self {
             shared,
@@ -205,35 +193,10 @@ struct Desk {
     clock: Arc<dyn Clock>,
     tail: Tail,
     outbox: Outbox,
-    /// Pages in the log after the last commit.
-    log_pages: Arc<AtomicI32>,
-    log: Log,
-}
-
-/// How much of the write-ahead log has been written back. The size of its file does not tell: once
-/// written back, the log begins anew in a file that stays as large as it was.
-#[derive(Default)]
-struct Log {
-    written_back: i32,
-}
-
-impl Log {
-    /// Whether the log has grown enough since it was last written back, with that many pages in it
-    /// now. Readers may keep it from beginning anew; then only what has come since counts.
-    fn is_due(&mut self, pages: i32) -> bool {
-        if pages < self.written_back {
-            self.written_back = 0;
-        }
-        let is_due = pages - self.written_back > LOG_PAGES;
-        if is_due {
-            self.written_back = pages;
-        }
-        is_due
-    }
 }
 
 impl Desk {
-    fn serve(mut self, connection: &Connection) {
+    fn serve(mut self, connection: &Connection, mut log: Log) {
         let mut lane = match Lane::prepare(connection) {
             Ok(lane) => lane,
             Err(error) => {
@@ -256,10 +219,9 @@ impl Desk {
             } else if batch.is_empty() && waiting == 0 && !self.rest() {
                 break;
             }
-            self.write_back_log(connection);
+            log.look_after(connection);
         }
-        // The log is empty when the server has stopped in good order.
-        let _ = connection.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+        log.end(connection);
     }
 
     /// Sleeps until there is something to do; false when nothing will ever come.
@@ -318,39 +280,5 @@ impl Desk {
                 let _ = reply.send(connect::empty_log(connection));
             }
         }
-    }
-
-    /// Between commits, so that no answer waits for it: the log goes back into the
-    /// database file once it is large.
-    fn write_back_log(&mut self, connection: &Connection) {
-        if self.log.is_due(self.log_pages.load(Relaxed))
-            && let Err(error) =
-                connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(()))
-        {
-            tracing::warn!(%error, "the write-ahead log could not be written back");
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_log_is_written_back_once_for_each_growth() {
-        let mut log = Log::default();
-        let mut check = |pages: i32, expected: bool| {
-            assert_eq!(log.is_due(pages), expected, "{pages}");
-        };
-        check(LOG_PAGES, false);
-        check(LOG_PAGES + 1, true);
-        // A reader keeps it: it goes on from where it was.
-        check(LOG_PAGES + 64, false);
-        check(2 * LOG_PAGES + 2, true);
-        // It has begun anew.
-        check(64, false);
-        check(LOG_PAGES, false);
-        check(LOG_PAGES + 60, true);
-        check(60, false);
     }
 }

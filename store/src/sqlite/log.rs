@@ -1,0 +1,274 @@
+//! The write-ahead log goes back into the database file: most of it beside the commits, the little that is left between two of them.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TryRecvError, sync_channel};
+use std::thread::{JoinHandle, Thread};
+
+use rusqlite::Connection;
+use rusqlite::hooks::Wal;
+
+use super::connect::{self, classify};
+use crate::error::StoreError;
+
+/// The log is written back when it has grown by that many pages (64 MiB): a page of
+/// devices then costs one write, however often its devices were verified meanwhile.
+const MUCH: i32 = 16 * 1024;
+/// So many pages are written back between two commits: nobody notices that they wait
+/// for it. Only then can the log begin anew, which takes a moment at which all of it is
+/// written back.
+const LITTLE: i32 = 512;
+/// After so many turns beside the commits what is left is taken between them, however
+/// much it is: a disk that is slower than the commits would never come to the end.
+const MOST_TURNS: u32 = 8;
+
+/// The log, as the writer looks after it.
+pub(super) struct Log {
+    /// Pages in the log after the last commit.
+    pages: Arc<AtomicI32>,
+    course: Course,
+    /// `None` once the writer has taken leave.
+    orders: Option<SyncSender<Thread>>,
+    /// How many pages of the log are in the database file.
+    news: Receiver<i32>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Log {
+    /// Watches the connection that writes, and starts the thread that works beside it.
+    pub(super) fn watch(writer: &mut Connection) -> Result<Self, StoreError> {
+        let pages = Arc::new(AtomicI32::new(0));
+        let seen = Arc::clone(&pages);
+        let note = move |_: &mut Wal, pages| {
+            seen.store(pages, Relaxed);
+            Ok(())
+        };
+        writer.wal_hook(Some(note)).map_err(classify)?;
+        let path = writer.path().unwrap_or_default();
+        let connection = connect::for_log(Path::new(path))?;
+        let (orders, taken) = sync_channel::<Thread>(1);
+        let (tell, news) = sync_channel(1);
+        let work = move || {
+            for writer in taken {
+                let _ = tell.send(write_back(&connection));
+                writer.unpark();
+            }
+        };
+        let thread = std::thread::Builder::new().name("log".into()).spawn(work);
+        Ok(Self {
+            pages,
+            course: Course::default(),
+            orders: Some(orders),
+            news,
+            thread: Some(thread.map_err(StoreError::lost)?),
+        })
+    }
+
+    /// To be called between commits, on the thread of the writer: no answer waits then.
+    pub(super) fn look_after(&mut self, writer: &Connection) {
+        let pages = self.pages.load(Relaxed);
+        match self.news.try_recv() {
+            Ok(written_back) => self.course.turn_ended(pages, written_back),
+            Err(TryRecvError::Empty | TryRecvError::Disconnected) => {}
+        }
+        match self.course.next(pages) {
+            Next::Nothing => {}
+            Next::Beside => {
+                let orders = self.orders.as_ref();
+                // One order at a time: there is room for it, unless the thread has gone.
+                let sent = orders.map(|orders| orders.try_send(std::thread::current()));
+                if !matches!(sent, Some(Ok(()))) {
+                    self.course.turn_ended(pages, write_back(writer));
+                }
+            }
+            Next::Between => {
+                write_back(writer);
+            }
+        }
+    }
+
+    /// Writes all of it back. Nobody writes any more.
+    pub(super) fn end(mut self, writer: &Connection) {
+        self.orders = None;
+        if let Some(thread) = self.thread.take() {
+            // One that panicked has nothing left to wait for.
+            let _ = thread.join();
+        }
+        // The log is empty when the server has stopped in good order.
+        let _ = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
+    }
+}
+
+/// Writes back what no reader holds, keeps nobody waiting for a lock, and says how many
+/// pages of the log are in the database file; 0 when it failed.
+fn write_back(connection: &Connection) -> i32 {
+    let done = connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |row| row.get(2));
+    done.unwrap_or_else(|error| {
+        tracing::warn!(%error, "the write-ahead log could not be written back");
+        0
+    })
+}
+
+/// What to do about the log.
+#[derive(Debug, PartialEq, Eq)]
+enum Next {
+    Nothing,
+    /// Write back on the thread beside.
+    Beside,
+    /// Write back here and now.
+    Between,
+}
+
+/// How far the log is written back. The size of its file does not tell: once written
+/// back, the log begins anew in a file that stays as large as it was.
+#[derive(Default)]
+struct Course {
+    written_back: i32,
+    /// Turns since the log was found to be large; 0 when it is not.
+    turns: u32,
+    /// The pages in the log when the turn began that is under way.
+    under_way: Option<i32>,
+}
+
+impl Course {
+    /// With that many pages in the log after the last commit.
+    fn next(&mut self, pages: i32) -> Next {
+        if self.under_way.is_some() {
+            return Next::Nothing;
+        }
+        if pages < self.written_back {
+            *self = Self::default();
+        }
+        let left = pages - self.written_back;
+        if self.turns > 0 && (left <= LITTLE || self.turns >= MOST_TURNS) {
+            self.rest(pages);
+            return Next::Between;
+        }
+        if self.turns == 0 && left <= MUCH {
+            return Next::Nothing;
+        }
+        self.turns += 1;
+        self.under_way = Some(pages);
+        Next::Beside
+    }
+
+    /// A turn beside the commits has come to its end. Readers may have kept it from going
+    /// all the way: then only what comes from now on counts, as when it failed.
+    fn turn_ended(&mut self, pages: i32, written_back: i32) {
+        let begun_with = self.under_way.take();
+        if begun_with.is_some_and(|begun_with| written_back < begun_with) {
+            self.rest(pages);
+        } else {
+            self.written_back = written_back;
+        }
+    }
+
+    fn rest(&mut self, pages: i32) {
+        self.written_back = pages;
+        self.turns = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// What happens to a log: it has so many pages after a commit, or a turn ends.
+    enum Event {
+        Pages(i32, Next),
+        Ended(i32, i32),
+    }
+    use Event::{Ended, Pages};
+
+    fn check(events: Vec<Event>) {
+        let mut course = Course::default();
+        for (place, event) in events.into_iter().enumerate() {
+            match event {
+                Pages(pages, expected) => assert_eq!(course.next(pages), expected, "{place}"),
+                Ended(pages, written_back) => course.turn_ended(pages, written_back),
+            }
+        }
+    }
+
+    #[test]
+    fn most_is_written_back_beside_and_the_rest_between() {
+        check(vec![
+            Pages(MUCH, Next::Nothing),
+            Pages(MUCH + 1, Next::Beside),
+            Pages(MUCH + 900, Next::Nothing),
+            Ended(MUCH + 2000, MUCH + 1),
+            // Too much for a moment between two commits.
+            Pages(MUCH + 2000, Next::Beside),
+            Ended(MUCH + 2100, MUCH + 2000),
+            Pages(MUCH + 2100, Next::Between),
+            // It has begun anew.
+            Pages(60, Next::Nothing),
+            Pages(MUCH, Next::Nothing),
+            Pages(MUCH + 1, Next::Beside),
+        ]);
+    }
+
+    #[test]
+    fn what_a_reader_holds_is_left_until_as_much_has_come_again() {
+        check(vec![
+            Pages(MUCH + 1, Next::Beside),
+            Ended(MUCH + 100, 40),
+            Pages(MUCH + 160, Next::Nothing),
+            Pages(2 * MUCH + 100, Next::Nothing),
+            Pages(2 * MUCH + 101, Next::Beside),
+            Ended(2 * MUCH + 200, 2 * MUCH + 101),
+            Pages(2 * MUCH + 200, Next::Between),
+            // A reader was there: it could not begin anew.
+            Pages(2 * MUCH + 260, Next::Nothing),
+            Pages(3 * MUCH + 201, Next::Beside),
+        ]);
+    }
+
+    #[test]
+    fn a_slow_disk_has_its_end_too() {
+        let mut course = Course::default();
+        let mut pages = MUCH + 1;
+        for _ in 0..MOST_TURNS {
+            assert_eq!(course.next(pages), Next::Beside);
+            let begun_with = pages;
+            pages += LITTLE + 1;
+            course.turn_ended(pages, begun_with);
+        }
+        assert_eq!(course.next(pages), Next::Between);
+        assert_eq!(course.next(LITTLE), Next::Nothing);
+    }
+
+    #[tokio::test]
+    async fn a_log_grows_no_further_than_its_bound_under_steady_writing() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("db");
+        let mut writer = Connection::open(&path).unwrap();
+        let start = "PRAGMA journal_mode = WAL; PRAGMA wal_autocheckpoint = 0;
+                     PRAGMA synchronous = OFF; CREATE TABLE t (a INTEGER PRIMARY KEY, b BLOB)";
+        writer.execute_batch(start).unwrap();
+        let mut log = Log::watch(&mut writer).unwrap();
+        let begins_anew_twice = async {
+            let (mut begun_anew, mut before) = (0, 0);
+            while begun_anew < 2 {
+                let insert = "INSERT INTO t (b) VALUES (zeroblob(400000))";
+                writer.execute_batch(insert).unwrap();
+                log.look_after(&writer);
+                let pages = log.pages.load(Relaxed);
+                begun_anew += u32::from(pages < before);
+                assert!(pages < 8 * MUCH, "{pages}");
+                before = pages;
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        let limit = Duration::from_secs(60);
+        tokio::time::timeout(limit, begins_anew_twice)
+            .await
+            .unwrap();
+        log.end(&writer);
+        let left = std::fs::metadata(path.with_file_name("db-wal")).map_or(0, |meta| meta.len());
+        assert_eq!(left, 0);
+    }
+}
