@@ -45,6 +45,8 @@ pub(super) async fn run(
         router,
         stats,
     ));
+    let turnstile = Arc::clone(&host.turnstile);
+    background.spawn(async move { turnstile.turn().await });
     let mut connections = JoinSet::new();
     let most = bound
         .settings

@@ -7,30 +7,22 @@
 //! an earlier deadline comes up.
 
 use std::{
-    io,
-    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::Waker,
     time::Duration,
 };
 
 use futures_util::task::AtomicWaker;
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::Instant,
-};
+use tokio::time::Instant;
 
 use super::{TransportSettings, TransportStats};
 
 /// How long a connection that was asked to finish, or that only swallows the rest of a request
 /// nobody reads, may stay without doing anything else.
 const PARTING: u64 = 2_000;
-
-/// The most bytes of an unread request that are swallowed before the connection is closed.
-const LINGER_BYTES: usize = 16 << 20;
 
 /// The most bytes of an unread body that the protocol is left to skip: a piece that comes along with
 /// the header, so that a small request keeps its connection when it is refused.
@@ -189,28 +181,44 @@ impl Activity {
         }
     }
 
-    /// Bytes came in. Between two requests of HTTP/1 they can only be the next header. HTTP/2 has
-    /// control frames at any time, so there only whole requests count as activity.
-    fn received(&self) {
-        if self.in_flight.load(Relaxed) == 0
+    /// Whether bytes that come in now begin a request. Between two requests of HTTP/1 they can only
+    /// be the next header. HTTP/2 has control frames at any time, so there only whole requests count
+    /// as activity.
+    pub(super) fn expects_header(&self) -> bool {
+        self.in_flight.load(Relaxed) == 0
             && !self.in_header.load(Relaxed)
             && !self.multiplexed.load(Relaxed)
-        {
-            self.since.store(self.now(), Relaxed);
-            self.in_header.store(true, Relaxed);
-        }
     }
 
-    fn blocked(&self) {
+    /// A header has begun.
+    pub(super) fn header_begins(&self) {
+        self.since.store(self.now(), Relaxed);
+        self.in_header.store(true, Relaxed);
+    }
+
+    pub(super) fn blocked(&self) {
         if self.blocked_since.load(Relaxed) == NEVER {
             self.blocked_since.store(self.now(), Relaxed);
         }
     }
 
-    fn unblocked(&self) {
+    pub(super) fn unblocked(&self) {
         if self.blocked_since.load(Relaxed) != NEVER {
             self.blocked_since.store(NEVER, Relaxed);
         }
+    }
+
+    /// Unread bytes are being swallowed, from now on for a moment only.
+    pub(super) fn lingers(&self) {
+        if self.linger_until.load(Relaxed) == NEVER {
+            let until = self.now().saturating_add(PARTING);
+            self.linger_until.store(until, Relaxed);
+        }
+    }
+
+    /// Whether a body was dropped before its end.
+    pub(super) fn has_unread_body(&self) -> bool {
+        self.body_unread.load(Relaxed)
     }
 
     fn write_due(&self) -> u64 {
@@ -297,125 +305,6 @@ impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.since.store(self.0.now(), Relaxed);
         self.0.in_flight.fetch_sub(1, Relaxed);
-    }
-}
-
-/// A stream that notes in its [`Activity`] what passes through it.
-#[derive(Debug)]
-pub(super) struct Watched<S> {
-    stream: S,
-    activity: Arc<Activity>,
-    /// A flush is waiting. (On plain TCP it never does, and its success says nothing.)
-    flushing: bool,
-    /// The writing half is closed.
-    write_closed: bool,
-    swallowed: usize,
-}
-
-impl<S> Watched<S> {
-    pub(super) fn new(stream: S, activity: Arc<Activity>) -> Self {
-        Self {
-            stream,
-            activity,
-            flushing: false,
-            write_closed: false,
-            swallowed: 0,
-        }
-    }
-
-    fn note_write<T>(&self, written: &Poll<T>) {
-        if written.is_pending() {
-            self.activity.blocked();
-        } else {
-            self.activity.unblocked();
-        }
-    }
-}
-
-impl<S: AsyncRead + Unpin> Watched<S> {
-    /// Swallows what the client is still sending. Closing a socket with unread bytes in it resets
-    /// the connection, and the answer ("too large", "too slow") could be lost before it is read.
-    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let until = &self.activity.linger_until;
-        if until.load(Relaxed) == NEVER {
-            until.store(self.activity.now().saturating_add(PARTING), Relaxed);
-        }
-        let mut scratch = [0; 4096];
-        while self.swallowed < LINGER_BYTES {
-            let mut room = ReadBuf::new(&mut scratch);
-            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
-            if read.is_err() || room.filled().is_empty() {
-                break;
-            }
-            self.swallowed += room.filled().len();
-        }
-        Poll::Ready(())
-    }
-}
-
-impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buf.filled().len();
-        let read = Pin::new(&mut self.stream).poll_read(cx, buf);
-        if buf.filled().len() > before {
-            self.activity.received();
-        }
-        read
-    }
-}
-
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.note_write(&written);
-        written
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        bufs: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.note_write(&written);
-        written
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        if flushed.is_pending() {
-            self.flushing = true;
-            self.activity.blocked();
-        } else if self.flushing {
-            self.flushing = false;
-            self.activity.unblocked();
-        }
-        flushed
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.write_closed {
-            let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
-            self.note_write(&closed);
-            ready!(closed)?;
-            self.write_closed = true;
-        }
-        if self.activity.body_unread.load(Relaxed) {
-            ready!(self.poll_linger(cx));
-        }
-        Poll::Ready(Ok(()))
     }
 }
 

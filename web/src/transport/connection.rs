@@ -28,6 +28,7 @@ use hyper_util::{
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::TcpStream,
+    runtime::Handle,
     task::coop::unconstrained,
     time::{Sleep, sleep_until, timeout},
 };
@@ -36,10 +37,12 @@ use tower::Service;
 
 use super::{
     Peer, TransportSettings, TransportStats,
-    activity::{Activity, Patience, Verdict, Watched},
+    activity::{Activity, Patience, Verdict},
     body::{CountedBody, TimedBody},
     crowd::Crowd,
     tls::Tls,
+    turnstile::Turnstile,
+    watched::Watched,
 };
 
 /// The most a handshake gets: it is a few round trips and some arithmetic.
@@ -56,6 +59,7 @@ pub(super) struct Host {
     body_timeout: Duration,
     pub(super) stats: Arc<TransportStats>,
     pub(super) crowd: Arc<Crowd>,
+    pub(super) turnstile: Arc<Turnstile>,
 }
 
 impl Host {
@@ -76,6 +80,7 @@ impl Host {
             body_timeout: settings.body_timeout,
             stats,
             crowd: Arc::default(),
+            turnstile: Arc::new(Turnstile::new(Handle::current().metrics().num_workers())),
         }
     }
 }
@@ -159,7 +164,11 @@ where
 {
     let activity = Arc::new(Activity::new(host.patience, Arc::clone(&host.stats)));
     let _place = host.crowd.enter(&activity);
-    let io = TokioIo::new(Watched::new(stream, Arc::clone(&activity)));
+    let io = TokioIo::new(Watched::new(
+        stream,
+        Arc::clone(&activity),
+        Arc::clone(&host.turnstile),
+    ));
     let service = hyper::service::service_fn(|request| answer(request, peer, host, &activity));
     let mut connection = pin!(host.protocol.serve_connection(io, service));
     let mut closing = pin!(host.closing.token.cancelled());

@@ -7,6 +7,9 @@
 //! | `connection` | one connection from its first byte to its last |
 //! | `activity` | what a connection is waiting for, and until when it may |
 //! | `body` | request bodies that must arrive in time |
+//! | `crowd` | who is inside, and who makes room at the connection limit |
+//! | `turnstile` | how many requests are let in before the sockets are looked at again |
+//! | `watched` | what passes through a connection |
 //! | `tls` | certificate and key, and their replacement while running |
 
 mod accept;
@@ -18,6 +21,8 @@ mod shares;
 #[cfg(test)]
 mod tests;
 mod tls;
+mod turnstile;
+mod watched;
 
 use std::{
     io,

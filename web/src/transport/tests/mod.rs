@@ -5,6 +5,7 @@ mod leaving;
 mod limits;
 mod protocols;
 mod tls;
+mod turns;
 
 use std::{
     net::SocketAddr,

@@ -1,0 +1,178 @@
+//! The bytes of a connection on their way: what passes is noted, and a request that comes while many do is held back until it is let in.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use super::{
+    activity::Activity,
+    turnstile::{Ticket, Turnstile},
+};
+
+/// The most bytes of an unread request that are swallowed before the connection is closed.
+const LINGER_BYTES: usize = 16 << 20;
+
+/// The beginning of a request, and its place in the queue.
+#[derive(Debug)]
+struct Held {
+    bytes: Vec<u8>,
+    ticket: Arc<Ticket>,
+}
+
+/// A stream that notes in its [`Activity`] what passes through it.
+#[derive(Debug)]
+pub(super) struct Watched<S> {
+    stream: S,
+    activity: Arc<Activity>,
+    turnstile: Arc<Turnstile>,
+    /// The first bytes of a request that has to wait.
+    held: Option<Held>,
+    /// Nothing has come yet.
+    fresh: bool,
+    /// A flush is waiting. (On plain TCP it never does, and its success says nothing.)
+    flushing: bool,
+    /// The writing half is closed.
+    write_closed: bool,
+    swallowed: usize,
+}
+
+impl<S> Watched<S> {
+    pub(super) fn new(stream: S, activity: Arc<Activity>, turnstile: Arc<Turnstile>) -> Self {
+        Self {
+            stream,
+            activity,
+            turnstile,
+            held: None,
+            fresh: true,
+            flushing: false,
+            write_closed: false,
+            swallowed: 0,
+        }
+    }
+
+    fn note_write<T>(&self, written: &Poll<T>) {
+        if written.is_pending() {
+            self.activity.blocked();
+        } else {
+            self.activity.unblocked();
+        }
+    }
+}
+
+impl<S: AsyncRead + Unpin> Watched<S> {
+    /// What was held back, once its turn has come.
+    fn poll_held(&mut self, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if let Some(held) = &mut self.held {
+            ready!(held.ticket.poll(cx));
+            let fits = held.bytes.len().min(buf.remaining());
+            buf.put_slice(&held.bytes[..fits]);
+            held.bytes.drain(..fits);
+            if held.bytes.is_empty() {
+                self.held = None;
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Swallows what the client is still sending. Closing a socket with unread bytes in it resets
+    /// the connection, and the answer ("too large", "too slow") could be lost before it is read.
+    fn poll_linger(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.activity.lingers();
+        let mut scratch = [0; 4096];
+        while self.swallowed < LINGER_BYTES {
+            let mut room = ReadBuf::new(&mut scratch);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(cx, &mut room));
+            if read.is_err() || room.filled().is_empty() {
+                break;
+            }
+            self.swallowed += room.filled().len();
+        }
+        Poll::Ready(())
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        if self.held.is_some() {
+            return self.poll_held(cx, buf);
+        }
+        let before = buf.filled().len();
+        ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
+        let begins = self.fresh || self.activity.expects_header();
+        if buf.filled().len() == before || !begins {
+            return Poll::Ready(Ok(()));
+        }
+        // The time of the first header runs since the connection was opened.
+        if !std::mem::take(&mut self.fresh) {
+            self.activity.header_begins();
+        }
+        let bytes = &buf.filled()[before..];
+        let Err(ticket) = self.turnstile.enter(bytes) else {
+            return Poll::Ready(Ok(()));
+        };
+        let bytes = bytes.to_vec();
+        buf.set_filled(before);
+        self.held = Some(Held { bytes, ticket });
+        self.poll_held(cx, buf)
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.note_write(&written);
+        written
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.note_write(&written);
+        written
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.flushing = true;
+            self.activity.blocked();
+        } else if self.flushing {
+            self.flushing = false;
+            self.activity.unblocked();
+        }
+        flushed
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.write_closed {
+            let closed = Pin::new(&mut self.stream).poll_shutdown(cx);
+            self.note_write(&closed);
+            ready!(closed)?;
+            self.write_closed = true;
+        }
+        if self.activity.has_unread_body() {
+            ready!(self.poll_linger(cx));
+        }
+        Poll::Ready(Ok(()))
+    }
+}
