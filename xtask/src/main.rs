@@ -49,7 +49,7 @@ enum Command {
     Endurance,
     /// Write the files that are made from the program: API description, errors, schema.
     Generate,
-    /// Measure otpd over each database and write docs/performance.md; takes an hour.
+    /// Measure otpd over each database and write docs/performance.md; takes an hour and a half.
     Bench(bench::BenchArgs),
     /// Run a throw-away PostgreSQL until Ctrl-C and print its address.
     Postgres,

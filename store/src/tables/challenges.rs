@@ -42,7 +42,6 @@ statements! {
                  uses_left = 1, failures = CASE WHEN locked_until IS NULL AND expires_at + CAST($6 AS BIGINT) <= $4
                    THEN 0 ELSE failures END
                WHERE id = $1 AND created_at = $7";
-    DELETE = "DELETE FROM challenges WHERE id = $1";
     SPEND_KIND = "UPDATE challenges SET uses_left = 0 WHERE user_id = $1 AND kind = $2";
     DELETE_KIND = "DELETE FROM challenges WHERE user_id = $1 AND kind = $2";
     /// An address keeps its count of the day.
@@ -223,12 +222,6 @@ impl Batch {
         ];
         let refusal = Refusal::ChallengeChanged;
         self.step(REPLACE, params, Expect::One(refusal));
-    }
-
-    /// Removes a challenge; refused when it is gone.
-    pub fn take_challenge(&mut self, id: ChallengeId, user: UserId) {
-        self.lock(user);
-        self.step(DELETE, params![id.0], Expect::One(Refusal::Missing));
     }
 
     /// Leaves nothing of a user's challenges of that kind but that they were there.

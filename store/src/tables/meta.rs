@@ -14,7 +14,6 @@ statements! {
     MASTER_KEYS = "SELECT version, check_value, created_at, active_at FROM master_keys ORDER BY version";
     INSERT_MASTER = "INSERT INTO master_keys (version, check_value, created_at, active_at)
                      VALUES ($1, $2, $3, $4) ON CONFLICT (version) DO NOTHING";
-    ACTIVATE_MASTER = "UPDATE master_keys SET active_at = $2 WHERE version = $1 AND active_at IS NULL";
     OWN_KEYS = "SELECT id, purpose, key_version, sealed, public_key, created_at, active_at, retired_at
                 FROM own_keys ORDER BY id";
     INSERT_OWN = "INSERT INTO own_keys (id, purpose, key_version, sealed, public_key, created_at,
@@ -24,7 +23,6 @@ statements! {
     TAKE_IDS = "INSERT INTO id_blocks (kind, next) VALUES ('all', CAST($1 AS BIGINT) + 1)
                 ON CONFLICT (kind) DO UPDATE SET next = id_blocks.next + CAST($1 AS BIGINT)
                 RETURNING next";
-    DELETE_FACT = "DELETE FROM meta WHERE name = $1";
 }
 
 /// A version of the master secret as the database knows it.
@@ -124,11 +122,6 @@ impl Batch {
         self.step(SET_FACT_ONCE, params![name, value], Expect::One(refusal));
     }
 
-    /// Forgets a fact.
-    pub fn delete_fact(&mut self, name: &str) {
-        self.step(DELETE_FACT, params![name], Expect::Any);
-    }
-
     /// Makes a version of the master secret known.
     pub fn insert_master(&mut self, new: &MasterVersion) {
         let params = params![
@@ -138,12 +131,6 @@ impl Batch {
             new.active_at
         ];
         self.step(INSERT_MASTER, params, Expect::One(Refusal::Missing));
-    }
-
-    /// Takes a version of the master secret into use.
-    pub fn activate_master(&mut self, version: u32, at: Time) {
-        let params = params![i64::from(version), at];
-        self.step(ACTIVATE_MASTER, params, Expect::One(Refusal::Missing));
     }
 
     /// Stores a key of the server's own.
