@@ -46,11 +46,11 @@ fn judged(database: &Database, round: usize) -> Judged {
 fn parallel(engine: Engine) {
     let database = Database::new(engine);
     let servers = Node::start_all(&database, engine);
-    race(&database, &servers, length(15, 300));
+    race(&database, &servers, 0..length(15, 300));
 }
 
-/// Guesses at all nodes at once.
-pub(crate) fn race(database: &Database, servers: &[Server], rounds: usize) {
+/// Guesses at all nodes at once, at a new user in each round.
+pub(crate) fn race(database: &Database, servers: &[Server], rounds: impl Iterator<Item = usize>) {
     let mut admin = servers[0].admin();
     let mut clients: Vec<Client> = servers
         .iter()
@@ -58,7 +58,7 @@ pub(crate) fn race(database: &Database, servers: &[Server], rounds: usize) {
         .take(ATTEMPTS)
         .map(Server::admin)
         .collect();
-    for round in 0..rounds {
+    for round in rounds {
         let user = format!("user-{round}");
         let devices = [0, 1].map(|n| {
             let id = format!("device-{round}-{n}");
