@@ -10,6 +10,7 @@ pub(crate) mod own_redis;
 pub(crate) mod pairs;
 pub(crate) mod random;
 pub(crate) mod redis_scene;
+pub(crate) mod rounds;
 pub(crate) mod server;
 pub(crate) mod surroundings;
 pub(crate) mod walkers;

@@ -10,6 +10,9 @@ use super::{Database, Engine, Node, Server};
 /// Until every server has noticed that Redis is away, or is back.
 pub(crate) const NOTICE_LIMIT: Duration = Duration::from_secs(10);
 
+/// The same while a race keeps the machine busy.
+const BUSY_LIMIT: Duration = Duration::from_secs(30);
+
 /// What a test stops, freezes and flushes, and who must not care.
 pub(crate) struct Scene {
     /// The servers, at one PostgreSQL database.
@@ -92,7 +95,7 @@ pub(crate) fn interrupt(redis: &mut OwnRedis, nodes: &[Server]) {
 fn wait_for(nodes: &[Server], word: &str) {
     for server in nodes {
         let mut stranger = server.stranger();
-        let said = until(NOTICE_LIMIT, || {
+        let said = until(BUSY_LIMIT, || {
             let health = stranger.get("/health").json();
             (health["checks"]["redis"] == word).then_some(())
         });
