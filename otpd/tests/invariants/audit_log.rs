@@ -8,7 +8,7 @@ use std::process::Output;
 use scene::{CHAIN, Scene};
 use tampering::{Tampering, everything};
 
-use crate::harness::{Database, Device, Engine, Node, on_both};
+use crate::harness::{Client, Database, Device, Engine, Node, on_both};
 
 fn verify(database: &Database, arguments: &[&str]) -> Output {
     let words = [&["audit", "verify"], arguments].concat();
@@ -73,6 +73,17 @@ fn i8_links_alone_show_an_edit() {
     assert!(said.contains(&format!("event={event}")), "{said}");
 }
 
+/// Has the server export a checkpoint, and keeps it beside the database; its path.
+pub(crate) fn export_checkpoint(admin: &mut Client, database: &Database) -> String {
+    let exported = admin.post("/api/v1/audit/checkpoints", &serde_json::json!({}));
+    assert!(exported.status < 300, "{}", exported.text());
+    let exported = exported.json();
+    let data = exported.get("data").unwrap_or(&exported);
+    let file = database.folder().join("checkpoint.json");
+    std::fs::write(&file, data.to_string()).expect("a file");
+    file.display().to_string()
+}
+
 /// The newest chain's tail has no later chain to vouch for it: the checkpoint does.
 fn newest_tail(engine: Engine) {
     let database = Database::new(engine);
@@ -83,12 +94,7 @@ fn newest_tail(engine: Engine) {
     for counter in 0..5 {
         assert!(device.accepts(&mut admin, &device.code(counter)));
     }
-    let exported = admin.post("/api/v1/audit/checkpoints", &serde_json::json!({}));
-    assert!(exported.status < 300, "{}", exported.text());
-    let exported = exported.json();
-    let data = exported.get("data").unwrap_or(&exported);
-    let file = database.folder().join("checkpoint.json");
-    std::fs::write(&file, data.to_string()).expect("a file");
+    let file = export_checkpoint(&mut admin, &database);
     drop(server);
     let chain = database.number(&format!(
         "SELECT id / {CHAIN} FROM events WHERE action = 'OTP_VERIFICATION' LIMIT 1"
@@ -107,7 +113,7 @@ fn newest_tail(engine: Engine) {
         head - 2,
         (chain + 1) * CHAIN
     ));
-    let output = verify(&database, &["--checkpoint", &file.display().to_string()]);
+    let output = verify(&database, &["--checkpoint", &file]);
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success(), "{said}");
     assert!(said.contains("cut_tail"), "{said}");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crate::audit_log::export_checkpoint;
 use crate::harness::database::simple_query;
 use crate::harness::own_postgres::OwnPostgres;
 use crate::harness::surroundings::{let_pass, until};
@@ -54,12 +55,7 @@ fn i8_i15_events_that_the_database_has_lost_are_reported_and_service_returns() {
     for counter in 0..5 {
         assert!(device.accepts(&mut admin, &device.code(counter)));
     }
-    let exported = admin.post("/api/v1/audit/checkpoints", &serde_json::json!({}));
-    assert!(exported.status < 300, "{}", exported.text());
-    let exported = exported.json();
-    let file = database.folder().join("checkpoint.json");
-    let data = exported.get("data").unwrap_or(&exported);
-    std::fs::write(&file, data.to_string()).expect("a file");
+    let file = export_checkpoint(&mut admin, &database);
     let (chain, seq) = forget_two_events(&database);
     comes("service", || {
         let question = device.question(&device.code(5));
@@ -82,12 +78,7 @@ fn i8_i15_events_that_the_database_has_lost_are_reported_and_service_returns() {
     let metrics = server.admin().get("/metrics").text();
     assert!(metrics.contains("otpd_chains_broken_total 1"), "{metrics}");
     drop(server);
-    let output = node.run(&[
-        "audit",
-        "verify",
-        "--checkpoint",
-        &file.display().to_string(),
-    ]);
+    let output = node.run(&["audit", "verify", "--checkpoint", &file]);
     let found = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(!output.status.success(), "{found}");
     let cut = |line: &str| {
@@ -97,17 +88,26 @@ fn i8_i15_events_that_the_database_has_lost_are_reported_and_service_returns() {
     assert!(found.lines().any(cut), "chain {chain}: {found}");
 }
 
-#[test]
-fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
-    let postgres = OwnPostgres::new();
+/// A server on a database there, and a device whose first code is spent.
+fn begun(postgres: &OwnPostgres) -> (Database, Server, Device) {
     let database = Database::on_server(&postgres.url());
     let server = Node::new(&database).start();
     let device = Device::hotp(&mut server.admin(), "d", "u");
     assert!(device.accepts(&mut server.admin(), &device.code(0)));
-    let set = |sql: &str| {
-        simple_query(&postgres.url(), sql);
-        simple_query(&postgres.url(), "SELECT pg_reload_conf()");
-    };
+    (database, server, device)
+}
+
+/// Changes a setting of the whole database server, in force a moment later.
+fn set(postgres: &OwnPostgres, sql: &str) {
+    simple_query(&postgres.url(), sql);
+    simple_query(&postgres.url(), "SELECT pg_reload_conf()");
+}
+
+#[test]
+fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
+    let postgres = OwnPostgres::new();
+    let (database, server, device) = begun(&postgres);
+    let set = |sql: &str| set(&postgres, sql);
     let ask = |counter: u64| {
         let question = device.question(&device.code(counter));
         server.admin().post("/api/v1/otp/verify", &question)
@@ -137,14 +137,8 @@ fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
 #[test]
 fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {
     let postgres = OwnPostgres::new();
-    let database = Database::on_server(&postgres.url());
-    let server = Node::new(&database).start();
-    let device = Device::hotp(&mut server.admin(), "d", "u");
-    assert!(device.accepts(&mut server.admin(), &device.code(0)));
-    let set = |sql: &str| {
-        simple_query(&postgres.url(), sql);
-        simple_query(&postgres.url(), "SELECT pg_reload_conf()");
-    };
+    let (database, server, device) = begun(&postgres);
+    let set = |sql: &str| set(&postgres, sql);
     let ask = |counter: u64| {
         let mut admin = server.admin();
         admin.header("Idempotency-Key", &format!("number-{counter}"));

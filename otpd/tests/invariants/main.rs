@@ -26,6 +26,7 @@ mod mail;
 mod network;
 mod outage;
 mod postgres_tls;
+mod redis_race;
 mod repetition;
 mod revocation;
 mod rolling;

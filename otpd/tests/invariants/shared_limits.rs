@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::harness::own_redis::OwnRedis;
+use crate::harness::redis_scene::{NOTICE_LIMIT, Scene, interrupt};
 use crate::harness::surroundings::{RaiseAtEnd, let_pass, now, until};
 use crate::harness::{Client, Database, Device, Engine, Node, Server};
 
@@ -13,60 +14,31 @@ use crate::harness::{Client, Database, Device, Engine, Node, Server};
 /// busy machine, a debug build and a commit add.
 const ANSWER_LIMIT: Duration = Duration::from_millis(1500);
 
-/// Until every server has noticed that Redis is away, or is back.
-const NOTICE_LIMIT: Duration = Duration::from_secs(10);
-
 /// Requests for an emailed code in an hour: few enough that none comes back during a test.
 const BUDGET: usize = 12;
 
-struct Scene {
-    left: Server,
-    right: Server,
-    redis: OwnRedis,
-    // After the servers, so that it outlives them.
-    _database: Database,
+/// Two servers that wait for Redis so long: as short as they do by themselves, or so
+/// long that the load of other tests makes no outage.
+fn scene(answer_ms: u32) -> Scene {
+    Scene::new(|node| {
+        node.with("OTPD_EMAIL__ALLOWED_DOMAINS", "example.com")
+            .with("OTPD_LIMITS__EMAIL_REQUESTS_PER_HOUR", &BUDGET.to_string())
+            .with("OTPD_REDIS__ANSWER_MS", &answer_ms.to_string())
+    })
 }
 
-impl Scene {
-    /// Two servers that wait for Redis so long: as short as they do by themselves, or so
-    /// long that the load of other tests makes no outage.
-    fn new(answer_ms: u32) -> Self {
-        let redis = OwnRedis::new();
-        let database = Database::new(Engine::Postgres);
-        let start = |name: &str| {
-            Node::named(&database, name)
-                .with("REDIS_URL", &redis.url())
-                .with("OTPD_EMAIL__ALLOWED_DOMAINS", "example.com")
-                .with("OTPD_LIMITS__EMAIL_REQUESTS_PER_HOUR", &BUDGET.to_string())
-                .with("OTPD_LIMITS__KEY_PER_SECOND", "100000")
-                .with("OTPD_REDIS__ANSWER_MS", &answer_ms.to_string())
-                .start()
-        };
-        Self {
-            left: start("left"),
-            right: start("right"),
-            redis,
-            _database: database,
-        }
-    }
-
-    fn servers(&self) -> [&Server; 2] {
-        [&self.left, &self.right]
-    }
-
-    /// Waits until both servers say that of Redis, and are ready all the while.
-    fn wait_for(&self, word: &str) {
-        for server in self.servers() {
-            let mut stranger = server.stranger();
-            let said = until(NOTICE_LIMIT, || {
-                let health = stranger.get("/health").expect(200);
-                assert_eq!(stranger.get("/readyz").status, 200);
-                assert_eq!(health["checks"]["database"], "ok");
-                let fits = health["checks"]["redis"] == word;
-                fits.then_some(health["status"] == word)
-            });
-            assert_eq!(said, Some(true), "redis and the whole are {word}");
-        }
+/// Waits until both servers say that of Redis, and are ready all the while.
+fn wait_for(nodes: &[Server], word: &str) {
+    for server in nodes {
+        let mut stranger = server.stranger();
+        let said = until(NOTICE_LIMIT, || {
+            let health = stranger.get("/health").expect(200);
+            assert_eq!(stranger.get("/readyz").status, 200);
+            assert_eq!(health["checks"]["database"], "ok");
+            let fits = health["checks"]["redis"] == word;
+            fits.then_some(health["status"] == word)
+        });
+        assert_eq!(said, Some(true), "redis and the whole are {word}");
     }
 }
 
@@ -90,27 +62,19 @@ fn passed(server: &Server, requests: usize) -> usize {
     (0..requests).filter(|_| passes(&mut stranger)).count()
 }
 
-/// The value of a metric.
-fn metric(server: &Server, name: &str) -> f64 {
-    let text = server.admin().get("/metrics").text();
-    let line = text.lines().find_map(|line| line.strip_prefix(name));
-    let value = line.and_then(|rest| rest.trim().parse().ok());
-    value.unwrap_or_else(|| panic!("no {name}"))
-}
-
 #[test]
 fn i16_two_nodes_share_a_limit_and_a_flush_opens_nothing() {
-    let scene = Scene::new(1000);
-    scene.wait_for("ok");
-    assert_eq!(passed(&scene.left, 5), 5);
-    assert_eq!(passed(&scene.right, 2), 2);
+    let scene = scene(1000);
+    wait_for(&scene.nodes, "ok");
+    assert_eq!(passed(&scene.nodes[0], 5), 5);
+    assert_eq!(passed(&scene.nodes[1], 2), 2);
     // Seven of twelve are gone. The left one knows of five, the right one of seven.
     assert_eq!(scene.redis.command("FLUSHALL"), "+OK\r\n");
-    assert_eq!(passed(&scene.right, 1), 1);
-    assert_eq!(passed(&scene.left, BUDGET), BUDGET - 8);
-    assert_eq!(passed(&scene.right, 3), 0);
-    for server in scene.servers() {
-        assert_eq!(metric(server, "otpd_redis_connected "), 1.0);
+    assert_eq!(passed(&scene.nodes[1], 1), 1);
+    assert_eq!(passed(&scene.nodes[0], BUDGET), BUDGET - 8);
+    assert_eq!(passed(&scene.nodes[1], 3), 0);
+    for server in &scene.nodes {
+        assert_eq!(server.metric("otpd_redis_connected "), 1.0);
     }
     check_keys(&scene.redis);
 }
@@ -140,24 +104,24 @@ fn check_keys(redis: &OwnRedis) {
 
 #[test]
 fn i16_without_redis_each_node_gives_away_its_part() {
-    let mut scene = Scene::new(1000);
-    scene.wait_for("ok");
-    for server in scene.servers() {
-        let counted = || (metric(server, "otpd_redis_nodes ") == 2.0).then_some(());
+    let mut scene = scene(1000);
+    wait_for(&scene.nodes, "ok");
+    for server in &scene.nodes {
+        let counted = || (server.metric("otpd_redis_nodes ") == 2.0).then_some(());
         assert!(until(NOTICE_LIMIT, counted).is_some(), "two nodes");
     }
     scene.redis.stop();
-    scene.wait_for("degraded");
-    for server in scene.servers() {
+    wait_for(&scene.nodes, "degraded");
+    for server in &scene.nodes {
         assert_eq!(passed(server, BUDGET), BUDGET / 2);
-        assert!(metric(server, "otpd_redis_errors_total ") > 0.0);
-        assert!(metric(server, "otpd_redis_counted_alone_total ") > 0.0);
-        assert_eq!(metric(server, "otpd_redis_connected "), 0.0);
+        assert!(server.metric("otpd_redis_errors_total ") > 0.0);
+        assert!(server.metric("otpd_redis_counted_alone_total ") > 0.0);
+        assert_eq!(server.metric("otpd_redis_connected "), 0.0);
     }
     scene.redis.start();
-    scene.wait_for("ok");
+    wait_for(&scene.nodes, "ok");
     // What each gave away is not given away again.
-    assert_eq!(passed(&scene.left, 3) + passed(&scene.right, 3), 0);
+    assert_eq!(passed(&scene.nodes[0], 3) + passed(&scene.nodes[1], 3), 0);
 }
 
 /// Sends code after code of one device, each of which has to be accepted in time.
@@ -181,48 +145,24 @@ fn send(server: &Server, device: &Device, over: &AtomicBool) -> (u64, Duration) 
 
 #[test]
 fn i16_redis_stopped_frozen_or_flushed_is_nobodys_error() {
-    let mut scene = Scene::new(75);
-    scene.wait_for("ok");
+    let mut scene = scene(75);
+    wait_for(&scene.nodes, "ok");
     let devices = [0, 1, 2, 3].map(|number| {
         let (id, user) = (format!("d{number}"), format!("u{number}"));
-        Device::hotp(&mut scene.left.admin(), &id, &user)
+        Device::hotp(&mut scene.nodes[0].admin(), &id, &user)
     });
     let over = AtomicBool::new(false);
-    let (redis, left, right) = (&mut scene.redis, &scene.left, &scene.right);
-    let wait_for = |word: &str| {
-        for server in [left, right] {
-            let mut stranger = server.stranger();
-            let said = until(NOTICE_LIMIT, || {
-                let health = stranger.get("/health").expect(200);
-                (health["checks"]["redis"] == word).then_some(())
-            });
-            assert!(said.is_some(), "{word}");
-        }
-    };
+    let (redis, nodes) = (&mut scene.redis, &scene.nodes);
     std::thread::scope(|scope| {
         let senders: Vec<_> = devices
             .iter()
-            .zip([left, right, left, right])
+            .zip(nodes.iter().cycle())
             .map(|(device, server)| scope.spawn(|| send(server, device, &over)))
             .collect();
         {
             let _end = RaiseAtEnd(&over);
             let_pass(Duration::from_millis(300));
-            redis.stop();
-            wait_for("degraded");
-            redis.start();
-            wait_for("ok");
-            let frozen = redis.freeze();
-            wait_for("degraded");
-            let_pass(Duration::from_secs(1));
-            drop(frozen);
-            wait_for("ok");
-            for _ in 0..5 {
-                assert_eq!(redis.command("FLUSHALL"), "+OK\r\n");
-                assert_eq!(redis.command("SCRIPT FLUSH"), "+OK\r\n");
-                let_pass(Duration::from_millis(50));
-            }
-            wait_for("ok");
+            interrupt(redis, nodes);
         }
         for sender in senders {
             let (accepted, longest) = sender.join().expect("every code was accepted");

@@ -1,93 +1,20 @@
 //! I-1, I-5, I-14: two nodes that are asked the same at the same instant, also when their clocks disagree.
 
 use std::path::PathBuf;
-use std::sync::Barrier;
 use std::time::Duration;
 
 use serde_json::json;
 
 use crate::guesses;
 use crate::harness::surroundings::{length, unix_seconds, until};
-use crate::harness::{Client, Database, Device, Engine, Node, Server};
+use crate::harness::{Database, Device, Engine, Node, Server, pairs};
 
-/// Users whose codes are sent at the same time.
-const USERS: usize = 10;
-/// Codes of each: every one is a repetition at one of the nodes, and 200 failures in a
-/// month disable a user.
-const CODES: u64 = 50;
 /// How far the clock of the second node is ahead, in seconds.
 const AHEAD: i64 = 40;
 
-/// What a node said: accepted or not; `None` is a 503.
-type Said = Option<bool>;
-
-fn ask(client: &mut Client, device: &Device, counter: u64) -> Result<Said, String> {
-    let question = device.question(&device.code(counter));
-    let answer = client.try_post("/api/v1/otp/verify", &question);
-    let answer = answer.map_err(|error| error.to_string())?;
-    match answer.status {
-        200 => Ok(Some(answer.json()["data"]["valid"] == true)),
-        503 => Ok(None),
-        other => Err(format!("{other}: {}", answer.text())),
-    }
-}
-
-/// Sends each code to both nodes at once; for each, what they said.
-fn pairs(nodes: &[Server; 2], device: &Device) -> Vec<[Said; 2]> {
-    let together = &Barrier::new(2);
-    let walk = |node: &Server| -> Vec<Result<Said, String>> {
-        let mut client = node.admin();
-        let send = |counter| {
-            together.wait();
-            ask(&mut client, device, counter)
-        };
-        (0..CODES).map(send).collect()
-    };
-    let said = std::thread::scope(|scope| {
-        let threads = nodes.each_ref().map(|node| scope.spawn(move || walk(node)));
-        threads.map(|thread| thread.join().expect("a result"))
-    });
-    let [one, two] = said.map(|said| said.into_iter().collect::<Result<Vec<Said>, String>>());
-    let (one, two) = (one.expect("answers"), two.expect("answers"));
-    one.into_iter().zip(two).map(|(a, b)| [a, b]).collect()
-}
-
 fn race(nodes: &[Server; 2], database: &Database) {
-    let mut admin = nodes[0].admin();
-    let (mut once, mut all) = (0, 0);
-    for round in 0..length(1, 40) {
-        let device = |n: usize| {
-            let name = format!("racer-{round}-{n}");
-            Device::hotp(&mut admin, &name, &name)
-        };
-        let devices: Vec<Device> = (0..USERS).map(device).collect();
-        let said: Vec<Vec<[Said; 2]>> = std::thread::scope(|scope| {
-            let race = |device| scope.spawn(move || pairs(nodes, device));
-            let threads: Vec<_> = devices.iter().map(race).collect();
-            let joined = threads.into_iter().map(|thread| thread.join());
-            joined.map(|said| said.expect("a result")).collect()
-        });
-        for (device, said) in devices.iter().zip(&said) {
-            let accepted = |pair: &[Said; 2]| pair.iter().filter(|s| **s == Some(true)).count();
-            let counts: Vec<usize> = said.iter().map(accepted).collect();
-            assert!(
-                counts.iter().all(|n| *n <= 1),
-                "twice: {}: {said:?}",
-                device.id
-            );
-            let acknowledged: usize = counts.iter().sum();
-            let used = device.view(&mut admin)["usage_count"].clone();
-            let unknown = said.iter().flatten().filter(|said| said.is_none()).count();
-            let bounds = acknowledged as u64..=(acknowledged + unknown) as u64;
-            assert!(bounds.contains(&used.as_u64().expect("a number")), "{used}");
-            once += acknowledged;
-            all += said.len();
-        }
-    }
-    assert!(once * 100 >= all * 98, "{once} of {all} accepted");
-    println!("{all} codes at both nodes at once, {once} accepted, each once");
-    let events = "SELECT COUNT(1) FROM events WHERE action = 'OTP_VERIFICATION' AND success = 1";
-    assert!(database.number(events) >= once as i64);
+    let rounds = length(1, pairs::FULL_ROUNDS);
+    pairs::race(nodes, database, |done| done == rounds);
 }
 
 fn nodes(database: &Database, second: Node) -> [Server; 2] {
@@ -126,7 +53,8 @@ fn i1_i5_i14_nodes_whose_clocks_disagree_judge_alike() {
     assert!(!device.accepts(&mut admin, &future));
     check_expiry(&nodes);
     race(&nodes, &database);
-    guesses::race(&database, &nodes, length(5, 100));
+    let rounds = length(5, 100);
+    guesses::race(&database, &nodes, |done| done == rounds);
 }
 
 /// A credential expires at all nodes at once, whatever their own clocks say.

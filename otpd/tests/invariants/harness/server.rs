@@ -207,6 +207,15 @@ impl Server {
         self.output.lock().expect("no panic in between").clone()
     }
 
+    /// The value of a metric, by its name with a space after it.
+    #[track_caller]
+    pub(crate) fn metric(&self, name: &str) -> f64 {
+        let text = self.admin().get("/metrics").text();
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
+        let value = line.and_then(|rest| rest.trim().parse().ok());
+        value.unwrap_or_else(|| panic!("no {name}"))
+    }
+
     /// Ends it in order (SIGTERM).
     pub(crate) fn stop(self) -> ExitStatus {
         signal("TERM", self.child.id());
