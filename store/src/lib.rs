@@ -18,7 +18,7 @@ mod tables;
 mod value;
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use domain::Time;
@@ -68,6 +68,8 @@ pub struct Store {
     clock: Arc<dyn Clock>,
     /// The last write came to nothing because of the database.
     writing_failed: AtomicBool,
+    /// Attempts that have come since the start.
+    attempts: AtomicU64,
 }
 
 enum Db {
@@ -97,6 +99,7 @@ impl Store {
             ids: Ids::default(),
             clock,
             writing_failed: AtomicBool::new(false),
+            attempts: AtomicU64::new(0),
         })
     }
 
@@ -130,6 +133,7 @@ impl Store {
     /// [`StoreError::Unavailable`] when the outcome is not known,
     /// [`StoreError::Busy`] when too much waits, and what the lane refuses.
     pub async fn attempt(&self, submission: Submission) -> Result<Answer, StoreError> {
+        self.attempts.fetch_add(1, Relaxed);
         self.noted(match &self.db {
             Db::Sqlite(db) => db.attempt(submission).await,
             Db::Postgres(db) => db.attempt(submission).await,
@@ -164,6 +168,11 @@ impl Store {
     /// When a new block of ids is needed and the database cannot be written.
     pub async fn new_id(&self) -> Result<i64, StoreError> {
         self.ids.next(self).await
+    }
+
+    /// Attempts that have come to this process since its start.
+    pub fn attempts(&self) -> u64 {
+        self.attempts.load(Relaxed)
     }
 
     /// Attempts that wait for their batch.
@@ -223,11 +232,11 @@ impl Store {
         {
             return Err(StoreError::gone());
         }
-        if self.writing_failed.load(Ordering::Relaxed) {
+        if self.writing_failed.load(Relaxed) {
             // Reading may go on working on a full disk: only a write tells.
             self.write_rows(tables::meta::TAKE_IDS, vec![Value::Int(1)])
                 .await?;
-            self.writing_failed.store(false, Ordering::Relaxed);
+            self.writing_failed.store(false, Relaxed);
         }
         self.rows(migrate::CURRENT, Vec::new()).await.map(drop)
     }
@@ -238,8 +247,8 @@ impl Store {
             result,
             Err(StoreError::Unavailable(_) | StoreError::Statement(_))
         );
-        if failed != self.writing_failed.load(Ordering::Relaxed) {
-            self.writing_failed.store(failed, Ordering::Relaxed);
+        if failed != self.writing_failed.load(Relaxed) {
+            self.writing_failed.store(failed, Relaxed);
         }
         result
     }

@@ -1,11 +1,10 @@
 //! The search index: filled behind the commits, in sorted slices.
 
-use std::time::Duration;
-
 use domain::{Action, Personal};
-use store::{Batch, Clues, Store, StoreError, StoredEvent, TermEntry, Unindexed};
+use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
 
+use super::pauses::Pauses;
 use crate::{App, Error};
 
 /// Events whose terms are sorted together. The terms are hashes: of many that are sorted,
@@ -22,15 +21,13 @@ const DRAWERS: usize = 1 << DRAWER_BITS;
 const DRAWER_BITS: u32 = 10;
 /// Events that may wait for the index before it lets attempts wait for it.
 const LONGEST_BACKLOG: i64 = 2_000_000;
-/// The longest time that upkeep stands back for attempts, in milliseconds.
-const LONGEST_PAUSE: usize = 50;
 
 /// How urgent the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Haste {
     /// Somebody waits for it.
     Now,
-    /// It stands back while attempts wait, the longer the more of them.
+    /// It leaves most of the processor to the attempts that come.
     InTime,
 }
 
@@ -135,7 +132,8 @@ impl App {
     }
 
     async fn index_span(&self, chain: &Unindexed, haste: Haste) -> Result<(), Error> {
-        let (drawers, reached) = self.entries(chain, haste).await?;
+        let mut pauses = Pauses::new(&self.store, haste);
+        let (drawers, reached) = self.entries(chain, &mut pauses).await?;
         let mut slices = slices(drawers).peekable();
         loop {
             let mut slice = slices.next().unwrap_or_default();
@@ -148,7 +146,7 @@ impl App {
             batch.mark_indexed(chain.chain, chain.after, to);
             batch.insert_terms(slice);
             match self.store.commit(batch).await {
-                Ok(_) if !done => self.give_way(haste).await,
+                Ok(_) if !done => pauses.give_way().await,
                 // Refused: another node was faster.
                 Ok(_) | Err(StoreError::Refused(_)) => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -160,7 +158,7 @@ impl App {
     async fn entries(
         &self,
         chain: &Unindexed,
-        haste: Haste,
+        pauses: &mut Pauses<'_>,
     ) -> Result<(Vec<Vec<TermEntry>>, i64), Error> {
         let terms = self.terms();
         let mut drawers = vec![Vec::new(); DRAWERS];
@@ -188,28 +186,10 @@ impl App {
                     });
                 }
             }
-            self.give_way(haste).await;
+            pauses.give_way().await;
         }
         Ok((drawers, after))
     }
-
-    /// Lets others go first.
-    async fn give_way(&self, haste: Haste) {
-        match haste {
-            Haste::Now => tokio::task::yield_now().await,
-            Haste::InTime => stand_back(&self.store).await,
-        }
-    }
-}
-
-/// Leaves the processor to attempts that wait, the longer the more of them.
-pub(super) async fn stand_back(store: &Store) {
-    let waiting = store.waiting();
-    if waiting == 0 {
-        return tokio::task::yield_now().await;
-    }
-    let pause = (waiting / 4).clamp(1, LONGEST_PAUSE);
-    tokio::time::sleep(Duration::from_millis(pause as u64)).await;
 }
 
 /// Where a term goes. Negative ones come first, as in the index.

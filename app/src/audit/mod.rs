@@ -8,6 +8,7 @@ mod claims;
 mod erasure;
 mod index;
 mod merge;
+mod pauses;
 mod proof;
 mod prover;
 mod report;

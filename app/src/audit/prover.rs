@@ -9,7 +9,8 @@ use vault::Root;
 
 use super::checkpoints::{self, Trusted};
 use super::claims::{By, Claim, Claims};
-use super::index::stand_back;
+use super::index::Haste;
+use super::pauses::Pauses;
 use super::proof::{Keys, Proven, Scope};
 use super::report::{AuditReport, Finding, FindingKind, Proof};
 use super::retention::{CUT_CONTEXT, cut_message};
@@ -217,13 +218,14 @@ impl<'a> Prover<'a> {
         after: i64,
         until: i64,
     ) -> Result<(), Error> {
+        let mut pauses = Pauses::new(self.store, Haste::InTime);
         let mut after = after;
         while after < until {
             let rows = self.store.events_up(chain, after, until, SLICE).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
             rows.into_iter().for_each(|row| walk.row(row));
-            stand_back(self.store).await;
+            pauses.give_way().await;
         }
         Ok(())
     }
