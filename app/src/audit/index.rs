@@ -136,8 +136,7 @@ impl App {
         let (drawers, reached) = self.entries(chain, &mut pauses).await?;
         let mut slices = slices(drawers).peekable();
         loop {
-            let mut slice = slices.next().unwrap_or_default();
-            slice.sort_unstable();
+            let slice = slices.next().unwrap_or_default();
             let done = slices.peek().is_none();
             let mut batch = Batch::new();
             // Each slice makes sure that nobody else has indexed the span meanwhile: an
@@ -197,16 +196,21 @@ fn drawer(term: i64) -> usize {
     (term.cast_unsigned() ^ (1 << 63)) as usize >> (u64::BITS - DRAWER_BITS)
 }
 
-/// Whole drawers one after the other, as many as make a slice.
+/// The entries of drawers one after the other, as many at a time as make a slice: sorted,
+/// and fewer than two slices' worth, however full a drawer is. (A rare action that has
+/// become a common one has all its entries in one.)
 fn slices(drawers: Vec<Vec<TermEntry>>) -> impl Iterator<Item = Vec<TermEntry>> {
     let mut drawers = drawers.into_iter();
+    let mut rest = Vec::new().into_iter();
     std::iter::from_fn(move || {
-        let mut slice = Vec::new();
-        for mut drawer in drawers.by_ref() {
-            slice.append(&mut drawer);
-            if slice.len() >= SLICE {
+        let mut slice: Vec<TermEntry> = rest.by_ref().take(SLICE).collect();
+        while slice.len() < SLICE {
+            let Some(mut drawer) = drawers.next() else {
                 break;
-            }
+            };
+            drawer.sort_unstable();
+            rest = drawer.into_iter();
+            slice.extend(rest.by_ref().take(SLICE));
         }
         (!slice.is_empty()).then_some(slice)
     })
@@ -216,32 +220,45 @@ fn slices(drawers: Vec<Vec<TermEntry>>) -> impl Iterator<Item = Vec<TermEntry>> 
 mod tests {
     use super::*;
 
-    #[test]
-    fn slices_hold_everything_in_the_order_of_the_index() {
-        let entry = |n: i64| TermEntry {
-            // Spread over all 64 bits.
-            term: n.wrapping_mul(-7_046_029_254_386_353_131),
-            at: n,
-            event: n,
-        };
-        let mut expected: Vec<TermEntry> = (0..20_000).map(entry).collect();
-        expected.extend([i64::MIN, -1, 0, 1, i64::MAX].map(|term| TermEntry { term, ..entry(1) }));
+    /// Sorts entries into drawers and takes them out again in slices.
+    fn check(mut entries: Vec<TermEntry>) {
         let mut drawers = vec![Vec::new(); DRAWERS];
-        for entry in &expected {
+        for entry in &entries {
             drawers[drawer(entry.term)].push(*entry);
         }
         let mut found: Vec<TermEntry> = Vec::new();
-        for mut slice in slices(drawers) {
+        let mut left = entries.len();
+        for slice in slices(drawers) {
             assert!(slice.len() < 2 * SLICE, "{}", slice.len());
-            slice.sort_unstable();
+            left -= slice.len();
+            assert!(slice.len() >= SLICE || left == 0, "{}", slice.len());
             found.extend(slice);
         }
-        expected.sort_unstable();
-        assert!(found == expected);
+        entries.sort_unstable();
+        assert!(found == entries);
+    }
+
+    /// The n-th of entries whose terms are spread over all 64 bits.
+    fn entry(n: i64) -> TermEntry {
+        TermEntry {
+            term: n.wrapping_mul(-7_046_029_254_386_353_131),
+            at: n,
+            event: n,
+        }
     }
 
     #[test]
-    fn nothing_makes_no_slice() {
-        assert!(slices(vec![Vec::new(); DRAWERS]).next().is_none());
+    fn slices_hold_everything_in_the_order_of_the_index() {
+        let edges = [i64::MIN, -1, 0, 1, i64::MAX].map(|term| TermEntry { term, ..entry(1) });
+        check((0..20_000).map(entry).chain(edges).collect());
+        check(Vec::new());
+    }
+
+    #[test]
+    fn no_slice_grows_with_a_term_that_all_events_share() {
+        for term in [i64::MIN, 5, i64::MAX] {
+            let common = (0..20_003).map(|n| TermEntry { term, ..entry(n) });
+            check((0..3_000).map(entry).chain(common).collect());
+        }
     }
 }
