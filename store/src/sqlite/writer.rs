@@ -26,6 +26,8 @@ const WORK_PLACES: usize = 1024;
 /// Attempts in one transaction: large enough that the sync is shared by all clients
 /// of a busy server, small enough that the first one does not wait for the last.
 const LARGEST_BATCH: usize = 256;
+/// Answers that leave before the sockets are looked at again.
+const AT_ONCE: usize = 32;
 /// An attempt that has no answer by then is told that its outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
 const LONGEST_WORK: Duration = Duration::from_secs(10);
@@ -150,12 +152,18 @@ impl Writer {
     }
 }
 
-/// Sends a batch of answers from inside the runtime, where waking a task is cheap.
+/// Sends a batch of answers from inside the runtime, where waking a task is cheap: some at
+/// a time, since the tasks that do not fit into a thread's queue wait for much longer.
 async fn deliver(mut answers: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Reply>, Reply)>>) {
     while let Some(batch) = answers.recv().await {
+        let mut left = batch.len();
         for (reply, answer) in batch {
             // The client may have gone; its attempt is counted all the same.
             let _ = reply.send(answer);
+            left -= 1;
+            if left > 0 && left.is_multiple_of(AT_ONCE) {
+                tokio::task::yield_now().await;
+            }
         }
     }
 }

@@ -17,8 +17,9 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-/// Requests let in at once for each thread of the runtime: a few milliseconds of work.
-const PER_THREAD: usize = 64;
+/// Requests let in at once for each thread of the runtime: a millisecond of work, and few enough
+/// that its queue, which has 256 places, does not overflow: what does waits for much longer.
+const PER_THREAD: usize = 32;
 
 /// What a request begins with that never waits.
 const AT_ONCE: [&[u8]; 2] = [b"GET /livez", b"GET /readyz"];
