@@ -81,6 +81,8 @@ pub(super) struct Activity {
     body_abandoned: AtomicBool,
     body_late: AtomicBool,
     sent_away: AtomicBool,
+    /// A request has begun that we have not let in yet.
+    held: AtomicBool,
     /// Wakes the connection's task to look whether it was sent away.
     task: AtomicWaker,
 }
@@ -107,6 +109,7 @@ impl Activity {
             body_abandoned: AtomicBool::new(false),
             body_late: AtomicBool::new(false),
             sent_away: AtomicBool::new(false),
+            held: AtomicBool::new(false),
             task: AtomicWaker::new(),
         }
     }
@@ -115,15 +118,37 @@ impl Activity {
     /// asked to go already.
     pub(super) fn standing_since(&self) -> Option<Instant> {
         let stands = self.in_flight.load(Relaxed) == 0
+            && !self.is_held()
             && !self.finishing.load(Relaxed)
             && !self.sent_away.load(Relaxed);
         stands.then(|| self.instant(self.since.load(Relaxed)))
+    }
+
+    /// A request waits for its turn, or waits no more. Its time is ours, not the client's.
+    pub(super) fn hold(&self, held: bool) {
+        self.held.store(held, Relaxed);
+        if !held && self.in_header.load(Relaxed) {
+            self.since.store(self.now(), Relaxed);
+        }
+    }
+
+    /// Whether a request has come that is not let in yet.
+    pub(super) fn is_held(&self) -> bool {
+        self.held.load(Relaxed)
     }
 
     /// Somebody else needs the place.
     pub(super) fn send_away(&self) {
         self.sent_away.store(true, Relaxed);
         self.task.wake();
+    }
+
+    /// Whether somebody else gets the place now: a request that has come meanwhile goes first.
+    fn is_to_go(&self) -> bool {
+        self.sent_away.load(Relaxed)
+            && !self.finishing.load(Relaxed)
+            && self.in_flight.load(Relaxed) == 0
+            && !self.is_held()
     }
 
     /// The task to wake; one for the connection's whole life.
@@ -229,7 +254,7 @@ impl Activity {
     }
 
     fn read_due(&self) -> u64 {
-        if self.in_flight.load(Relaxed) > 0 {
+        if self.in_flight.load(Relaxed) > 0 || self.is_held() {
             // The router's time is its own affair.
             return NEVER;
         }
@@ -245,7 +270,7 @@ impl Activity {
 
     /// The earliest instant at which something is overdue, in the unit of [`Alarm::set_for`].
     pub(super) fn due(&self) -> u64 {
-        if self.sent_away.load(Relaxed) && !self.finishing.load(Relaxed) {
+        if self.is_to_go() {
             return 0;
         }
         self.write_due().min(self.read_due())
@@ -260,8 +285,7 @@ impl Activity {
             }
             return Verdict::Cut;
         }
-        let sent_away = self.sent_away.load(Relaxed) && self.in_flight.load(Relaxed) == 0;
-        if sent_away && !self.finishing.load(Relaxed) {
+        if self.is_to_go() {
             // A header that has begun may never end.
             return match self.in_header.load(Relaxed) {
                 true => Verdict::Cut,

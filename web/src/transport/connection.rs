@@ -194,7 +194,8 @@ where
             let finish = match alarm.check(&activity, cx) {
                 Verdict::Cut => return Poll::Ready(()),
                 Verdict::Finish => true,
-                Verdict::WaitUntil(_) => host.closing.begun.load(Acquire),
+                // A request that waits for its turn has it first.
+                Verdict::WaitUntil(_) => host.closing.begun.load(Acquire) && !activity.is_held(),
             };
             if finishing || !finish {
                 return Poll::Pending;

@@ -74,6 +74,7 @@ impl<S: AsyncRead + Unpin> Watched<S> {
             held.bytes.drain(..fits);
             if held.bytes.is_empty() {
                 self.held = None;
+                self.activity.hold(false);
             }
         }
         Poll::Ready(Ok(()))
@@ -107,7 +108,9 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        let begins = self.fresh || self.activity.expects_header();
+        // What is left of a refused request's body begins nothing.
+        let rest = self.activity.has_unread_body();
+        let begins = (self.fresh || self.activity.expects_header()) && !rest;
         if buf.filled().len() == before || !begins {
             return Poll::Ready(Ok(()));
         }
@@ -122,6 +125,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let bytes = bytes.to_vec();
         buf.set_filled(before);
         self.held = Some(Held { bytes, ticket });
+        self.activity.hold(true);
         self.poll_held(cx, buf)
     }
 }
