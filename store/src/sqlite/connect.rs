@@ -12,6 +12,9 @@ use crate::value::{Row, Value};
 /// How long the writer waits for another connection's lock.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// How long it waits for others to leave the log: no longer than an attempt may be kept waiting.
+pub(super) const SHORT: Duration = Duration::from_millis(200);
+
 /// What a process wants to do with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
@@ -108,7 +111,6 @@ pub(crate) fn for_writing(path: &Path) -> Result<Connection, StoreError> {
 /// Writes the whole log back and cuts its file off; false when a reader holds it. Waits
 /// for one no longer than an attempt may be kept waiting.
 pub(crate) fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
-    const SHORT: Duration = Duration::from_millis(200);
     connection.busy_timeout(SHORT).map_err(classify)?;
     let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
     let busy = connection.query_row(truncate, [], |row| row.get::<_, i64>(0));

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use domain::Time;
 use rusqlite::Connection;
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 
 use super::connect::{self, classify};
@@ -26,7 +27,7 @@ const WORK_PLACES: usize = 1024;
 /// Attempts in one transaction: large enough that the sync is shared by all clients
 /// of a busy server, small enough that the first one does not wait for the last.
 const LARGEST_BATCH: usize = 256;
-/// Answers that leave before the sockets are looked at again.
+/// Answers that leave before the sockets are looked at again, for each thread of the runtime.
 const AT_ONCE: usize = 32;
 /// An attempt that has no answer by then is told that its outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
@@ -155,13 +156,14 @@ impl Writer {
 /// Sends a batch of answers from inside the runtime, where waking a task is cheap: some at
 /// a time, since the tasks that do not fit into a thread's queue wait for much longer.
 async fn deliver(mut answers: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Reply>, Reply)>>) {
+    let at_once = AT_ONCE * Handle::current().metrics().num_workers();
     while let Some(batch) = answers.recv().await {
         let mut left = batch.len();
         for (reply, answer) in batch {
             // The client may have gone; its attempt is counted all the same.
             let _ = reply.send(answer);
             left -= 1;
-            if left > 0 && left.is_multiple_of(AT_ONCE) {
+            if left > 0 && left.is_multiple_of(at_once) {
                 tokio::task::yield_now().await;
             }
         }
@@ -223,7 +225,7 @@ impl Desk {
             }
             self.shared.work.take(1, &mut work);
             if let Some(work) = work.pop() {
-                self.manage(connection, work);
+                self.manage(connection, work, &mut log);
             } else if batch.is_empty() && waiting == 0 && !self.rest() {
                 break;
             }
@@ -270,7 +272,7 @@ impl Desk {
         let _ = self.outbox.send(answers);
     }
 
-    fn manage(&mut self, connection: &Connection, work: Work) {
+    fn manage(&mut self, connection: &Connection, work: Work, log: &mut Log) {
         match work {
             Work::Batch(batch, reply) => {
                 let result = self.tail.time(self.clock.now()).and_then(|at| {
@@ -285,6 +287,8 @@ impl Desk {
                 let _ = reply.send(connect::rows(connection, sql, &params));
             }
             Work::EmptyLog(reply) => {
+                // Two that write it back would only get into each other's way.
+                log.settle(connect::SHORT);
                 let _ = reply.send(connect::empty_log(connection));
             }
         }
