@@ -16,18 +16,17 @@ const PAGE: i64 = 500;
 /// Terms per batch, at least: a short slice between attempts.
 const SLICE: usize = 500;
 /// The entries of a span are sorted by the first bits of their terms at once, and by the
-/// rest slice by slice, so that no sort holds the thread for long.
+/// rest drawer by drawer, so that no sort holds the thread for long: 10 ms at most, when all
+/// of a span are in one.
 const DRAWERS: usize = 1 << DRAWER_BITS;
 const DRAWER_BITS: u32 = 10;
-/// Events that may wait for the index before it lets attempts wait for it.
-const LONGEST_BACKLOG: i64 = 2_000_000;
 
 /// How urgent the index is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Haste {
     /// Somebody waits for it.
     Now,
-    /// It leaves most of the processor to the attempts that come.
+    /// It leaves most of the processor to the attempts that come, unless it is far behind.
     InTime,
 }
 
@@ -107,10 +106,6 @@ impl App {
     pub(crate) async fn index_events(&self, most: usize, haste: Haste) -> Result<bool, Error> {
         let mut wanted = self.store.unindexed().await?;
         let backlog: i64 = wanted.iter().map(|chain| chain.until - chain.after).sum();
-        let haste = match backlog > LONGEST_BACKLOG {
-            true => Haste::Now,
-            false => haste,
-        };
         let mut left = most;
         while !wanted.is_empty() {
             for chain in &wanted {
@@ -118,7 +113,8 @@ impl App {
                     return Ok(false);
                 }
                 left -= 1;
-                self.index_span(chain, haste).await?;
+                let mut pauses = Pauses::new(&self.store, haste, backlog);
+                self.index_span(chain, &mut pauses).await?;
             }
             // Looked up anew, since others may be at it, too.
             let behind = self.store.unindexed().await?;
@@ -131,9 +127,8 @@ impl App {
         Ok(true)
     }
 
-    async fn index_span(&self, chain: &Unindexed, haste: Haste) -> Result<(), Error> {
-        let mut pauses = Pauses::new(&self.store, haste);
-        let (drawers, reached) = self.entries(chain, &mut pauses).await?;
+    async fn index_span(&self, chain: &Unindexed, pauses: &mut Pauses<'_>) -> Result<(), Error> {
+        let (drawers, reached) = self.entries(chain, pauses).await?;
         let mut slices = slices(drawers).peekable();
         loop {
             let slice = slices.next().unwrap_or_default();

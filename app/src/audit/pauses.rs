@@ -6,8 +6,11 @@ use store::Store;
 
 use super::index::Haste;
 
-/// The longest pause, in milliseconds.
+/// The longest pause, in milliseconds, when nearly nothing is left to do.
 const LONGEST: u64 = 50;
+/// With so many events left there are no pauses: upkeep that falls behind takes more of the
+/// processor the further it does, so that it comes to rest somewhere before.
+const LONGEST_BACKLOG: u64 = 2_000_000;
 /// A pause lasts a millisecond for so many attempts. They do not need that long: the rest
 /// is for those to come, of whom nobody knows yet.
 const PER_MILLISECOND: u64 = 2;
@@ -16,19 +19,22 @@ const PER_MILLISECOND: u64 = 2;
 /// batch would not tell: where the processor is short, they have not got that far yet.
 pub(super) struct Pauses<'a> {
     store: &'a Store,
-    haste: Haste,
+    /// The longest pause, in milliseconds.
+    longest: u64,
     /// Attempts that had come when the slice began.
     before: u64,
 }
 
 impl<'a> Pauses<'a> {
-    /// A slice begins.
-    pub(super) fn new(store: &'a Store, haste: Haste) -> Self {
-        let before = store.attempts();
+    /// The first slice begins, with so many events left to do.
+    pub(super) fn new(store: &'a Store, haste: Haste, backlog: i64) -> Self {
         Self {
             store,
-            haste,
-            before,
+            longest: match haste {
+                Haste::Now => 0,
+                Haste::InTime => longest(backlog),
+            },
+            before: store.attempts(),
         }
     }
 
@@ -36,17 +42,18 @@ impl<'a> Pauses<'a> {
     /// came beside this one.
     pub(super) async fn give_way(&mut self) {
         let came = self.store.attempts() - self.before;
-        match (self.haste, pause(came)) {
-            (Haste::Now, _) | (_, None) => tokio::task::yield_now().await,
-            (Haste::InTime, Some(pause)) => tokio::time::sleep(pause).await,
+        match came.div_ceil(PER_MILLISECOND).min(self.longest) {
+            0 => tokio::task::yield_now().await,
+            millis => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         self.before = self.store.attempts();
     }
 }
 
-fn pause(came: u64) -> Option<Duration> {
-    let millis = came.div_ceil(PER_MILLISECOND).min(LONGEST);
-    (millis > 0).then(|| Duration::from_millis(millis))
+/// The longest pause with so many events left to do, in milliseconds.
+fn longest(backlog: i64) -> u64 {
+    let backlog = u64::try_from(backlog).unwrap_or(0);
+    LONGEST * LONGEST_BACKLOG.saturating_sub(backlog) / LONGEST_BACKLOG
 }
 
 #[cfg(test)]
@@ -54,15 +61,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_more_attempts_came_the_longer_is_the_pause() {
-        let check = |came: u64, expected: u64| {
-            let millis = pause(came).map_or(0, |pause| pause.as_millis());
-            assert_eq!(millis, u128::from(expected), "{came}");
+    fn the_more_is_left_to_do_the_shorter_are_the_pauses() {
+        let check = |backlog: i64, expected: u64| {
+            assert_eq!(longest(backlog), expected, "{backlog}");
         };
-        check(0, 0);
-        check(1, 1);
-        check(40, 20);
-        check(100, 50);
-        check(u64::MAX, 50);
+        check(-1, 50);
+        check(0, 50);
+        check(1_000_000, 25);
+        check(1_900_000, 2);
+        check(2_000_000, 0);
+        check(i64::MAX, 0);
     }
 }

@@ -218,7 +218,7 @@ impl<'a> Prover<'a> {
         after: i64,
         until: i64,
     ) -> Result<(), Error> {
-        let mut pauses = Pauses::new(self.store, Haste::InTime);
+        let mut pauses = Pauses::new(self.store, Haste::InTime, until - after);
         let mut after = after;
         while after < until {
             let rows = self.store.events_up(chain, after, until, SLICE).await?;
