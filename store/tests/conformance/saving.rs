@@ -84,8 +84,20 @@ async fn one_lane(world: &World) -> Store {
     store
 }
 
+/// On a machine that stands still for long the lane gives its connection up before: then it
+/// is tried again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_batch_of_which_one_row_is_not_there_is_undone_as_a_whole() {
+    for _ in 0..5 {
+        if saves_two_of_which_one_is_not_there().await.is_some() {
+            return;
+        }
+    }
+    panic!("the lane has never waited to the end");
+}
+
+/// `None` when the lane has lost its connection.
+async fn saves_two_of_which_one_is_not_there() -> Option<()> {
     let world = World::postgres().await;
     let store = one_lane(&world).await;
     let alice = enrol(&store, "alice", "phone").await;
@@ -113,8 +125,11 @@ async fn a_batch_of_which_one_row_is_not_there_is_undone_as_a_whole() {
     let mut both = pin!(both);
     assert!(is_pending(both.as_mut()).await);
     holder.batch_execute("COMMIT").await.unwrap();
-    assert!(is_accepted(&first.await.unwrap()));
+    assert!(is_accepted(&kept(first.await)?));
     let (missing, there) = both.await;
+    if [&missing, &there].iter().any(|answer| is_lost(answer)) {
+        return None;
+    }
     assert!(matches!(missing, Err(StoreError::Busy)), "{missing:?}");
     assert!(matches!(there, Err(StoreError::Busy)), "{there:?}");
     assert_eq!(proof::events(&world.database).await, 4);
@@ -122,6 +137,19 @@ async fn a_batch_of_which_one_row_is_not_there_is_undone_as_a_whole() {
     assert!(is_accepted(&bob.verify(&store, code).await.unwrap()));
     assert!(is_accepted(&carol.verify(&store, code).await.unwrap()));
     assert_eq!(proof::events(&world.database).await, 6);
+    Some(())
+}
+
+fn is_lost<T>(answer: &Result<T, StoreError>) -> bool {
+    matches!(answer, Err(StoreError::Unavailable(_)))
+}
+
+/// `None` when the connection was lost.
+fn kept<T>(answer: Result<T, StoreError>) -> Option<T> {
+    match is_lost(&answer) {
+        true => None,
+        false => Some(answer.unwrap()),
+    }
 }
 
 /// Begins a piece of work and says whether it waits for something.

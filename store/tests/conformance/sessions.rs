@@ -1,14 +1,13 @@
 //! Sessions: opened, ended, swept; and none without a factor where one is in force.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use domain::{ChallengeId, ChallengeKind, Time, UserId};
 use store::{Batch, NewChallenge, NewSession, Refusal, Store, StoreError};
 
 use crate::accounts::sign_up;
 use crate::enrolled::{enrol, enrol_pending};
-use crate::world::{World, refused};
+use crate::world::{World, refused, until};
 
 pub fn session(id: &str, user: UserId, now: Time) -> NewSession {
     NewSession {
@@ -199,7 +198,13 @@ async fn a_device_that_becomes_active_under_the_lock_is_seen_by_the_session_that
             let (store, id) = (Arc::clone(&store), id.clone());
             async move { open_without_factor(&store, &id, person.user).await }
         });
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        until("the session has looked for the guard in vain", async || {
+            let waits = "SELECT COUNT(1) FROM pg_stat_activity
+                         WHERE datname = current_database() AND query = 'ROLLBACK'";
+            let waits = other.query_one(waits, &[]).await.unwrap();
+            waits.get::<_, i64>(0) > 0 || waiting.is_finished()
+        })
+        .await;
         let in_vain = waiting.is_finished();
         let end = "UPDATE devices SET pending_until = NULL; COMMIT";
         other.batch_execute(end).await.unwrap();
