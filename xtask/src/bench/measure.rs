@@ -153,7 +153,8 @@ impl Bench<'_> {
 
     /// Ten times the load, and at once after it half the load over the same servers.
     fn flood(&mut self, kind: Kind) -> Result<()> {
-        let rated = self.reached(kind, self.extent.few);
+        // What a database as large as this one was measured to carry.
+        let rated = self.reached(kind, self.extent.many.unwrap_or(self.extent.few));
         let scene = self.scene(kind, self.extent.flood_stored())?;
         let asked = rated * 10;
         let seconds = self.extent.flood_seconds;
@@ -188,7 +189,7 @@ impl Bench<'_> {
                 devices,
                 seconds: self.extent.after_seconds,
                 rate: Some(rate),
-                ..self.order("random", offset)
+                ..self.order("in-turn", offset)
             };
             let answer = drive(self.program, scene, &order)?;
             let half = Half::read(scene.kind.name(), &answer, rate)?;
