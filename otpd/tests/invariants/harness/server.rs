@@ -19,6 +19,8 @@ pub(crate) const MASTER_SECRET: &str = "canary-master-secret-0123456789abcdefghi
 
 /// How long a debug build on a busy machine may take to say that it is ready.
 const READY_LIMIT: Duration = Duration::from_secs(30);
+/// How often a server is started at most.
+const STARTS: usize = 3;
 
 /// How a process of the binary is started.
 #[derive(Clone)]
@@ -114,8 +116,23 @@ impl Node {
         self.command(arguments).output().expect("the binary runs")
     }
 
-    /// Starts a server and waits until it says that it is ready.
+    /// Starts a server and waits until it says that it is ready. One that ends because its
+    /// database did not answer in time, as on a machine that stands still, is started again,
+    /// as whoever runs it would do.
     pub(crate) fn start(&self) -> Server {
+        for _ in 1..STARTS {
+            match self.try_start() {
+                Ok(server) => return server,
+                Err(said) if said.contains("the database is not available") => {}
+                Err(said) => panic!("no start: {said}"),
+            }
+        }
+        let server = self.try_start();
+        server.unwrap_or_else(|said| panic!("no start in {STARTS} tries: {said}"))
+    }
+
+    /// The server, or what it said before it ended.
+    fn try_start(&self) -> Result<Server, String> {
         let begun = now();
         let mut child = self
             .command(&[])
@@ -136,15 +153,16 @@ impl Node {
         drop(sender);
         let Ok(address) = receiver.recv_timeout(READY_LIMIT) else {
             let _ = child.kill();
+            let _ = child.wait();
             let said = output.lock().expect("no panic in between").clone();
-            panic!("no start: {}", String::from_utf8_lossy(&said));
+            return Err(String::from_utf8_lossy(&said).into_owned());
         };
-        Server {
+        Ok(Server {
             child,
             address,
             output,
             ready_after: begun.elapsed(),
-        }
+        })
     }
 }
 
