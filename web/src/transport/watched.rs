@@ -108,15 +108,18 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
-        // What is left of a refused request's body begins nothing.
-        let rest = self.activity.has_unread_body();
-        let begins = (self.fresh || self.activity.expects_header()) && !rest;
+        let begins = self.fresh || self.activity.expects_header();
         if buf.filled().len() == before || !begins {
             return Poll::Ready(Ok(()));
         }
         // The time of the first header runs since the connection was opened.
         if !std::mem::take(&mut self.fresh) {
             self.activity.header_begins();
+        }
+        // What is left of a refused request's body, or may be: the protocol skips it only if it
+        // is there at once.
+        if self.activity.has_unread_body() {
+            return Poll::Ready(Ok(()));
         }
         let bytes = &buf.filled()[before..];
         let Err(ticket) = self.turnstile.enter(bytes) else {
