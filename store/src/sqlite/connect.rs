@@ -10,10 +10,7 @@ use crate::error::StoreError;
 use crate::value::{Row, Value};
 
 /// How long the writer waits for another connection's lock.
-const PATIENCE: Duration = Duration::from_secs(1);
-
-/// How long it waits for others to leave the log: no longer than an attempt may be kept waiting.
-pub(super) const SHORT: Duration = Duration::from_millis(200);
+pub(super) const PATIENCE: Duration = Duration::from_secs(1);
 
 /// What a process wants to do with the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,16 +103,6 @@ pub(crate) fn for_writing(path: &Path) -> Result<Connection, StoreError> {
     crate::migrate::sqlite(&connection)?;
     check_statements(&connection)?;
     Ok(connection)
-}
-
-/// Writes the whole log back and cuts its file off; false when a reader holds it. Waits
-/// for one no longer than an attempt may be kept waiting.
-pub(crate) fn empty_log(connection: &Connection) -> Result<bool, StoreError> {
-    connection.busy_timeout(SHORT).map_err(classify)?;
-    let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
-    let busy = connection.query_row(truncate, [], |row| row.get::<_, i64>(0));
-    connection.busy_timeout(PATIENCE).map_err(classify)?;
-    Ok(busy.map_err(classify)? == 0)
 }
 
 /// The connection that writes the log back beside the one that writes it.

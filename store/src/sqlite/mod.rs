@@ -7,7 +7,7 @@ mod manage;
 mod readers;
 mod writer;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rusqlite::Connection;
@@ -27,6 +27,7 @@ use writer::Writer;
 /// An open database file.
 pub(crate) struct Database {
     readers: Readers,
+    path: PathBuf,
     /// The connection that will write, until the writer takes it.
     connection: Mutex<Option<Connection>>,
     writer: OnceLock<Writer>,
@@ -47,6 +48,7 @@ impl Database {
         };
         Ok(Self {
             readers: Readers::start(path, 2)?,
+            path: path.to_owned(),
             connection: Mutex::new(connection),
             writer: OnceLock::new(),
             _lock: lock,
@@ -76,7 +78,8 @@ impl Database {
             .take()
             .ok_or_else(read_only)?;
         // The connection was there to take, so no other call has set the writer.
-        let _ = self.writer.set(Writer::start(connection, judge, clock)?);
+        let writer = Writer::start(connection, &self.path, judge, clock)?;
+        let _ = self.writer.set(writer);
         Ok(())
     }
 

@@ -1,5 +1,6 @@
 //! The writer thread: attempts in batches, everything else in short slices between them.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{JoinHandle, Thread};
 use std::time::Duration;
@@ -61,10 +62,11 @@ pub(crate) struct Writer {
 impl Writer {
     pub(crate) fn start(
         mut connection: Connection,
+        path: &Path,
         judge: Arc<dyn Judge>,
         clock: Arc<dyn Clock>,
     ) -> Result<Self, StoreError> {
-        let log = Log::watch(&mut connection)?;
+        let log = Log::watch(&mut connection, path)?;
         let shared = Arc::new(Shared {
             attempts: Queue::new(ATTEMPT_PLACES),
             work: Queue::new(WORK_PLACES),
@@ -287,9 +289,7 @@ impl Desk {
                 let _ = reply.send(connect::rows(connection, sql, &params));
             }
             Work::EmptyLog(reply) => {
-                // Two that write it back would only get into each other's way.
-                log.settle(connect::SHORT);
-                let _ = reply.send(connect::empty_log(connection));
+                let _ = reply.send(log.empty(connection));
             }
         }
     }
