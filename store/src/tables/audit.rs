@@ -323,8 +323,8 @@ impl Store {
 
 impl Batch {
     /// Makes events known to searches of their terms; an entry that is there stays.
-    pub fn insert_terms(&mut self, entries: Vec<TermEntry>) {
-        self.terms = entries;
+    pub fn insert_terms(&mut self, mut entries: Vec<TermEntry>) {
+        self.terms.append(&mut entries);
     }
 
     /// Makes an event unknown to searches of a term.
