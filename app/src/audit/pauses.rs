@@ -42,12 +42,17 @@ impl<'a> Pauses<'a> {
     /// came beside this one.
     pub(super) async fn give_way(&mut self) {
         let came = self.store.attempts() - self.before;
-        match came.div_ceil(PER_MILLISECOND).min(self.longest) {
+        match pause(came).min(self.longest) {
             0 => tokio::task::yield_now().await,
             millis => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         self.before = self.store.attempts();
     }
+}
+
+/// The pause after a slice beside which so many attempts came, in milliseconds.
+fn pause(came: u64) -> u64 {
+    came.div_ceil(PER_MILLISECOND)
 }
 
 /// The longest pause with so many events left to do, in milliseconds.
@@ -59,6 +64,13 @@ fn longest(backlog: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_more_attempts_came_the_longer_is_the_pause() {
+        for (came, expected) in [(0, 0), (1, 1), (2, 1), (41, 21), (100, 50)] {
+            assert_eq!(pause(came), expected, "{came}");
+        }
+    }
 
     #[test]
     fn the_more_is_left_to_do_the_shorter_are_the_pauses() {
