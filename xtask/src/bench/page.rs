@@ -110,8 +110,8 @@ fn half(rows: &[Half]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "At half of what was reached with the usual number of connections (64) and few \
-                    devices, at a constant rate; latencies count from the moment a request was due:\n\n\
+    let mut text = "At half of what was reached over 64 connections with as many devices stored, in \
+                    turn, at a constant rate; latencies count from the moment a request was due:\n\n\
                     | | devices stored | due/s | accepted/s | p50 ms | p99 ms | not accepted or not sent |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -134,7 +134,8 @@ fn flood(rows: &[Flood]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "With ten times that load due, one request in flight on each connection. What was \
+    let mut text = "With ten times the load due that was reached over as many devices, one request in \
+                    flight on each connection. What was \
                     due and could not be sent, because all connections waited or the driver's core was \
                     full, is the difference between due and answered; `/livez` was asked every 20 ms \
                     meanwhile:\n\n\
