@@ -116,6 +116,11 @@ pub(crate) fn for_log(path: &Path) -> Result<Connection, StoreError> {
     Ok(connection)
 }
 
+/// The file itself, for whoever waits until all of it is on the disk.
+pub(super) fn for_syncing(path: &Path) -> Result<File, StoreError> {
+    private(path, false).map_err(StoreError::lost)
+}
+
 /// A connection that only reads.
 pub(crate) fn for_reading(path: &Path) -> Result<Connection, StoreError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;

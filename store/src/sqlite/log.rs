@@ -1,5 +1,6 @@
 //! The write-ahead log goes back into the database file: most of it beside the commits, the little that is left between two of them.
 
+use std::fs::File;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering::Relaxed};
@@ -37,6 +38,9 @@ pub(super) struct Log {
     /// How many pages of the log are in the database file.
     news: Receiver<i32>,
     thread: Option<JoinHandle<()>>,
+    /// Open for as long as the log is looked after: with the first of its handles that a
+    /// process closes, a file loses all locks the process has on it.
+    _file: Arc<File>,
 }
 
 impl Log {
@@ -51,11 +55,15 @@ impl Log {
         };
         writer.wal_hook(Some(note)).map_err(classify)?;
         let connection = connect::for_log(path)?;
+        let file = Arc::new(connect::for_syncing(path)?);
+        let synced = Arc::clone(&file);
         let (orders, taken) = sync_channel::<Thread>(1);
         let (tell, news) = sync_channel(1);
         let work = move || {
             for writer in taken {
-                let _ = tell.send(write_back(&connection));
+                let written_back = write_back(&connection);
+                sync(&synced);
+                let _ = tell.send(written_back);
                 writer.unpark();
             }
         };
@@ -66,6 +74,7 @@ impl Log {
             orders: Some(orders),
             news,
             thread: Some(thread.map_err(StoreError::lost)?),
+            _file: file,
         })
     }
 
@@ -136,6 +145,15 @@ fn write_back(connection: &Connection) -> i32 {
         tracing::warn!(%error, "the write-ahead log could not be written back");
         0
     })
+}
+
+/// Waits until the database file is on the disk. SQLite does so itself before the log begins
+/// anew, but between two commits, and only then: what is there already it has not to wait for.
+/// Should this fail, SQLite's own sync, through a handle of its own, is told so as well.
+fn sync(file: &File) {
+    if let Err(error) = file.sync_data() {
+        tracing::warn!(%error, "the database file could not be synced");
+    }
 }
 
 /// What to do about the log.
