@@ -13,8 +13,8 @@ use crate::{App, Error};
 const SPAN: usize = 200_000;
 /// Events read at a time: their terms take a millisecond.
 const PAGE: i64 = 500;
-/// Terms per batch, at least: a short slice between attempts.
-const SLICE: usize = 500;
+/// Terms per batch, at least: attempts wait for them some milliseconds, no more.
+const SLICE: usize = 200;
 /// The entries of a span are sorted by the first bits of their terms at once, and by the
 /// rest drawer by drawer, so that no sort holds the thread for long: 10 ms at most, when all
 /// of a span are in one.
