@@ -40,8 +40,8 @@ pub(crate) struct Queue<T> {
 struct State<T> {
     waiting: VecDeque<T>,
     closed: bool,
-    /// The consumer sleeps and wants to be woken.
-    asleep: bool,
+    /// The consumer sleeps, and wants to be woken when so many wait.
+    wake_at: Option<usize>,
 }
 
 impl<T> Queue<T> {
@@ -50,7 +50,7 @@ impl<T> Queue<T> {
             state: Mutex::new(State {
                 waiting: VecDeque::new(),
                 closed: false,
-                asleep: false,
+                wake_at: None,
             }),
             places,
         }
@@ -67,7 +67,13 @@ impl<T> Queue<T> {
             return Err(StoreError::Busy);
         }
         state.waiting.push_back(item);
-        Ok(std::mem::take(&mut state.asleep))
+        let wakes = state
+            .wake_at
+            .is_some_and(|enough| state.waiting.len() >= enough);
+        if wakes {
+            state.wake_at = None;
+        }
+        Ok(wakes)
     }
 
     /// Takes up to `most` items, and says how many waited.
@@ -79,11 +85,17 @@ impl<T> Queue<T> {
         waited
     }
 
+    /// Marks the consumer as asleep until so many wait; false when they do already.
+    pub(crate) fn sleep_until(&self, enough: usize) -> bool {
+        let mut state = self.lock();
+        let sleeps = state.waiting.len() < enough && !state.closed;
+        state.wake_at = sleeps.then_some(enough);
+        sleeps
+    }
+
     /// Marks the consumer as asleep; false when there is something to do first.
     pub(crate) fn sleep(&self) -> bool {
-        let mut state = self.lock();
-        state.asleep = state.waiting.is_empty() && !state.closed;
-        state.asleep
+        self.sleep_until(1)
     }
 
     /// No more is taken in; what waits is still served.
@@ -121,6 +133,21 @@ mod tests {
         let mut taken = Vec::new();
         assert_eq!(queue.take(1, &mut taken), 2);
         assert_eq!(taken, [1]);
+    }
+
+    #[test]
+    fn a_consumer_that_wants_several_is_woken_by_the_last_of_them() {
+        let queue = Queue::new(5);
+        assert!(queue.sleep_until(3));
+        assert!(!queue.push(1).unwrap());
+        assert!(!queue.push(2).unwrap());
+        assert!(queue.push(3).unwrap());
+        assert!(!queue.push(4).unwrap());
+        assert!(!queue.sleep_until(4));
+        assert!(queue.sleep_until(5));
+        // It has more to do than it now asks for: it is awake.
+        assert!(!queue.sleep());
+        assert!(!queue.push(5).unwrap());
     }
 
     #[test]

@@ -51,6 +51,13 @@ impl<T> Inbox<T> {
         true
     }
 
+    /// Waits until so many wait, or for the end.
+    pub(super) async fn gathered(&self, enough: usize) {
+        if self.queue.sleep_until(enough) {
+            self.woken().await;
+        }
+    }
+
     /// Waits for the next item, or for the end.
     pub(super) async fn woken(&self) {
         self.wake.notified().await;

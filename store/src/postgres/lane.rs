@@ -11,6 +11,7 @@ use super::line::{Line, Recovery};
 use super::load::{self, Blind, OwnHead};
 use super::save;
 use super::trouble::Trouble;
+use super::turns::Turns;
 use crate::error::StoreError;
 use crate::lane::chain::Tail;
 use crate::lane::fold::{Loaded, Writes, fold};
@@ -31,6 +32,7 @@ const HELD_PAUSE: Duration = Duration::from_millis(2);
 pub(super) struct Lane {
     line: Line,
     inbox: Arc<Inbox<Waiting>>,
+    turns: Arc<Turns>,
     judge: Arc<dyn Judge>,
     /// How long an attempt waits for a user whom somebody else works on, in milliseconds.
     wait_ms: i64,
@@ -59,12 +61,14 @@ impl Lane {
     pub(super) fn new(
         line: Line,
         inbox: Arc<Inbox<Waiting>>,
+        turns: Arc<Turns>,
         judge: Arc<dyn Judge>,
         wait: Duration,
     ) -> Self {
         Self {
             line,
             inbox,
+            turns,
             judge,
             wait_ms: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
         }
@@ -72,9 +76,13 @@ impl Lane {
 
     /// Serves until the inbox is closed and empty.
     pub(super) async fn serve(mut self) {
+        let turns = Arc::clone(&self.turns);
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
         loop {
             let held = batch.len();
+            if held == 0 {
+                turns.wait(&self.inbox).await;
+            }
             let room = LARGEST_BATCH - held;
             let waiting = held + self.inbox.take(room, &mut batch);
             let lost = if batch.is_empty() {
@@ -84,6 +92,7 @@ impl Lane {
                     () = self.line.ended() => Some(None),
                 }
             } else {
+                let _turn = turns.begin();
                 self.run(&mut batch, waiting).await
             };
             if let Some(maybe) = lost {

@@ -14,6 +14,7 @@ mod save;
 mod session;
 mod tls;
 mod trouble;
+mod turns;
 mod value;
 mod watch;
 
@@ -42,6 +43,7 @@ use line::Line;
 use manage::{Manager, Work};
 use readers::Readers;
 use session::Session;
+use turns::Turns;
 use watch::Watch;
 
 /// Attempts that may wait in one lane; more are told to come back.
@@ -279,12 +281,14 @@ impl Writers {
             let (place, judge, watch) = (Arc::clone(place), Arc::clone(judge), Arc::clone(&watch));
             Line::open(place, judge, watch, statements)
         };
+        let turns = Arc::new(Turns::default());
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
         for _ in 0..number {
             let line = open(line::statements().collect()).await?;
             let inbox = Arc::new(Inbox::new(ATTEMPT_PLACES));
-            let lane = Lane::new(line, Arc::clone(&inbox), Arc::clone(judge), wait);
+            let (own, turns) = (Arc::clone(&inbox), Arc::clone(&turns));
+            let lane = Lane::new(line, own, turns, Arc::clone(judge), wait);
             tasks.push(tokio::spawn(lane.serve()));
             lanes.push(inbox);
         }
