@@ -155,6 +155,9 @@ impl Scene {
             scene.start(program)?;
         }
         scene.wait_until_quiet()?;
+        if let Some(server) = server.filter(|_| kind != Kind::Sqlite) {
+            settle(server, name)?;
+        }
         Ok(scene)
     }
 
@@ -326,6 +329,14 @@ pub(crate) fn bare_handler(program: &Path, kind: Kind) -> Result<(Running, Strin
     let url = line.trim().strip_prefix("listening on ");
     let url = url.context("the bare handler did not start")?.to_owned();
     Ok((running, url))
+}
+
+/// Has PostgreSQL do what it would otherwise do at some time during the measurements, because
+/// so many rows came at once: whoever loads a database does so, too.
+fn settle(server: &Postgres, name: &str) -> Result<()> {
+    psql_at(&server.url_of(name), "VACUUM (ANALYZE)")?;
+    psql(server, "CHECKPOINT")?;
+    Ok(())
 }
 
 /// Runs one statement as the superuser and returns what it says, bare of ornament.
