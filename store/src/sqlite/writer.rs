@@ -28,8 +28,9 @@ const WORK_PLACES: usize = 1024;
 /// Attempts in one transaction: large enough that the sync is shared by all clients
 /// of a busy server, small enough that the first one does not wait for the last.
 const LARGEST_BATCH: usize = 256;
-/// Answers that leave before the sockets are looked at again, for each thread of the runtime.
-const AT_ONCE: usize = 32;
+/// Answers that leave before the sockets are looked at again, for each thread of the runtime:
+/// together with as many requests that come in fewer than the tasks after which it does so.
+const AT_ONCE: usize = 20;
 /// An attempt that has no answer by then is told that its outcome is unknown.
 const LONGEST_WAIT: Duration = Duration::from_millis(1800);
 const LONGEST_WORK: Duration = Duration::from_secs(10);

@@ -17,9 +17,10 @@ use std::task::{Context, Poll};
 use futures_util::task::AtomicWaker;
 use tokio::sync::Notify;
 
-/// Requests let in at once for each thread of the runtime: a millisecond of work, and few enough
-/// that its queue, which has 256 places, does not overflow: what does waits for much longer.
-const PER_THREAD: usize = 32;
+/// Requests let in at once for each thread of the runtime. A runtime looks at its sockets after
+/// 61 tasks; so many requests and as many answers that leave stay below. (Measured with 2,560
+/// clients: with 32 of each one `/livez` in a hundred waited for 80 to 100 ms, with 20 for 15.)
+const PER_THREAD: usize = 20;
 
 /// What a request begins with that never waits.
 const AT_ONCE: [&[u8]; 2] = [b"GET /livez", b"GET /readyz"];
