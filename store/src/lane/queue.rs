@@ -79,6 +79,8 @@ impl<T> Queue<T> {
     /// Takes up to `most` items, and says how many waited.
     pub(crate) fn take(&self, most: usize, into: &mut Vec<T>) -> usize {
         let mut state = self.lock();
+        // Whoever takes is awake.
+        state.wake_at = None;
         let waited = state.waiting.len();
         let count = waited.min(most);
         into.extend(state.waiting.drain(..count));
@@ -148,6 +150,16 @@ mod tests {
         // It has more to do than it now asks for: it is awake.
         assert!(!queue.sleep());
         assert!(!queue.push(5).unwrap());
+    }
+
+    #[test]
+    fn a_consumer_that_has_taken_meanwhile_is_not_woken() {
+        let queue = Queue::new(5);
+        assert!(queue.sleep_until(2));
+        queue.push(1).unwrap();
+        queue.take(1, &mut Vec::new());
+        assert!(!queue.push(2).unwrap());
+        assert!(!queue.push(3).unwrap());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::line::{Line, Recovery};
 use super::load::{self, Blind, OwnHead};
 use super::save;
 use super::trouble::Trouble;
-use super::turns::Turns;
+use super::turns::{Turn, Turns};
 use crate::error::StoreError;
 use crate::lane::chain::Tail;
 use crate::lane::fold::{Loaded, Writes, fold};
@@ -92,8 +92,10 @@ impl Lane {
                     () = self.line.ended() => Some(None),
                 }
             } else {
-                let _turn = turns.begin();
-                self.run(&mut batch, waiting).await
+                let lost = self.run(&mut batch, waiting, turns.begin()).await;
+                // Whoever has waited for this one is before it.
+                tokio::task::yield_now().await;
+                lost
             };
             if let Some(maybe) = lost {
                 // Nobody is told more than that the outcome is not known, and nothing
@@ -111,7 +113,12 @@ impl Lane {
 
     /// Serves a batch and leaves in it what is for the next one. `Some` when the
     /// connection was lost, with the chain's end if it was lost in the commit.
-    async fn run(&mut self, batch: &mut Vec<Waiting>, waiting: usize) -> Option<Option<Tail>> {
+    async fn run(
+        &mut self,
+        batch: &mut Vec<Waiting>,
+        waiting: usize,
+        turn: Turn<'_>,
+    ) -> Option<Option<Tail>> {
         let submissions: Vec<&Submission> = batch.iter().map(|w| &w.submission).collect();
         match self.transact(&submissions).await {
             Ok(ended) => {
@@ -119,6 +126,8 @@ impl Lane {
                 let attempts = ended.replies.iter().flatten().count();
                 self.answer(batch, ended.replies, ended.at);
                 if attempts == 0 {
+                    // Asleep it keeps nobody waiting.
+                    drop(turn);
                     tokio::time::sleep(HELD_PAUSE).await;
                 } else {
                     self.judge.committed(&BatchFacts { attempts, waiting });
