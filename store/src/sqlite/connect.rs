@@ -67,7 +67,7 @@ fn private(path: &Path, create: bool) -> std::io::Result<File> {
     options.open(path)
 }
 
-fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
+fn explain(path: &Path, error: &dyn std::error::Error) -> StoreError {
     StoreError::Unusable(format!(
         "cannot open the database {}: {error}",
         path.display()
@@ -76,13 +76,7 @@ fn explain(path: &Path, error: &rusqlite::Error) -> StoreError {
 
 /// The one connection that writes.
 pub(crate) fn for_writing(path: &Path) -> Result<Connection, StoreError> {
-    let unusable = |error: std::io::Error| {
-        StoreError::Unusable(format!(
-            "cannot open the database {}: {error}",
-            path.display()
-        ))
-    };
-    private(path, true).map_err(unusable)?;
+    private(path, true).map_err(|e| explain(path, &e))?;
     let connection = Connection::open(path).map_err(|e| explain(path, &e))?;
     let set = |connection: &Connection| {
         // A commit is on the disk before it is answered (FULL syncs the log each time);
@@ -118,7 +112,7 @@ pub(crate) fn for_log(path: &Path) -> Result<Connection, StoreError> {
 
 /// The file itself, for whoever waits until all of it is on the disk.
 pub(super) fn for_syncing(path: &Path) -> Result<File, StoreError> {
-    private(path, false).map_err(StoreError::lost)
+    private(path, false).map_err(|e| explain(path, &e))
 }
 
 /// A connection that only reads.
