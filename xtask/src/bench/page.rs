@@ -66,12 +66,12 @@ pub(crate) fn part(figures: &Figures) -> String {
 
 const COMMANDS: &str =
     "The commands, as `cargo xtask bench` gives them (SQLite: the server, or the \
-bare handler, on one core and the driver on another; PostgreSQL: nothing bound; once filled, \
-its database is vacuumed and has a checkpoint):\n
+bare handler, on one core and the driver on another; PostgreSQL: nothing bound; once filled \
+and indexed, its database is vacuumed and has a checkpoint):\n
 ```
 otpd bench-fill --devices N --seed SEED
-psql -c 'VACUUM (ANALYZE)' -c CHECKPOINT
 taskset -c 0 otpd
+psql -c 'VACUUM (ANALYZE)' -c CHECKPOINT
 taskset -c 0 otpd bench-bare
 taskset -c 1 otpd bench --url … --bare … --connections 64 --order in-turn --filled SEED --json
 ```
