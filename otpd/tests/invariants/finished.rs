@@ -8,7 +8,9 @@ use crate::harness::surroundings::until;
 use crate::harness::{Database, Device, Engine, Node, on_both};
 
 const PASSWORD: &str = "correct horse battery";
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Longer than two rounds of the sweeps: one may be broken off by a database that does not
+/// answer in time.
+const PATIENCE: Duration = Duration::from_secs(150);
 /// 41 days more than the default retention of statistics.
 const OLD_HOURS_MS: i64 = 441 * 24 * 3_600_000;
 
