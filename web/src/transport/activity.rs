@@ -39,9 +39,13 @@ pub(super) struct Patience {
 
 impl Patience {
     pub(super) fn new(settings: &TransportSettings) -> Self {
+        Self::of(settings.header_timeout, settings.idle_timeout)
+    }
+
+    pub(super) fn of(header: Duration, idle: Duration) -> Self {
         Self {
-            header: millis(settings.header_timeout),
-            idle: millis(settings.idle_timeout),
+            header: millis(header),
+            idle: millis(idle),
         }
     }
 }
@@ -78,6 +82,8 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     finishing: AtomicBool,
     body_unread: AtomicBool,
+    /// Bytes of the unread body that may still come.
+    body_rest: AtomicU64,
     body_abandoned: AtomicBool,
     body_late: AtomicBool,
     sent_away: AtomicBool,
@@ -106,6 +112,7 @@ impl Activity {
             multiplexed: AtomicBool::new(false),
             finishing: AtomicBool::new(false),
             body_unread: AtomicBool::new(false),
+            body_rest: AtomicU64::new(0),
             body_abandoned: AtomicBool::new(false),
             body_late: AtomicBool::new(false),
             sent_away: AtomicBool::new(false),
@@ -165,6 +172,7 @@ impl Activity {
         self.in_flight.fetch_add(1, Relaxed);
         self.in_header.store(false, Relaxed);
         self.body_unread.store(false, Relaxed);
+        self.body_rest.store(0, Relaxed);
         self.body_abandoned.store(false, Relaxed);
         if multiplexed {
             self.multiplexed.store(true, Relaxed);
@@ -176,6 +184,7 @@ impl Activity {
     /// known.
     pub(super) fn body_left_unread(&self, left: Option<u64>) {
         self.body_unread.store(true, Relaxed);
+        self.body_rest.store(left.unwrap_or(0), Relaxed);
         if left.is_none_or(|left| left > SMALL_REST) {
             self.body_abandoned.store(true, Relaxed);
         }
@@ -213,6 +222,15 @@ impl Activity {
         self.in_flight.load(Relaxed) == 0
             && !self.in_header.load(Relaxed)
             && !self.multiplexed.load(Relaxed)
+    }
+
+    /// Whether so many bytes, which came after the answer, can all be of the body that nobody read.
+    /// Where the protocol had that already they are of the next header after all, which then may
+    /// take as long as a connection may be idle; of more than the body had left its time runs.
+    pub(super) fn passes_for_unread_body(&self, bytes: u64) -> bool {
+        let rest = self.body_rest.load(Relaxed);
+        self.body_rest.store(rest.saturating_sub(bytes), Relaxed);
+        bytes <= rest
     }
 
     /// A header has begun.

@@ -109,7 +109,8 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let before = buf.filled().len();
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let begins = self.fresh || self.activity.expects_header();
-        if buf.filled().len() == before || !begins {
+        let bytes = &buf.filled()[before..];
+        if bytes.is_empty() || !begins || self.activity.passes_for_unread_body(bytes.len() as u64) {
             return Poll::Ready(Ok(()));
         }
         // The time of the first header runs since the connection was opened.
@@ -121,7 +122,6 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if self.activity.has_unread_body() {
             return Poll::Ready(Ok(()));
         }
-        let bytes = &buf.filled()[before..];
         let Err(ticket) = self.turnstile.enter(bytes) else {
             return Poll::Ready(Ok(()));
         };
@@ -181,5 +181,45 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
             ready!(self.poll_linger(cx));
         }
         Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+
+    use super::super::{TransportStats, activity::Patience};
+    use super::*;
+
+    /// Whether each of those pieces, sent after an answer before which five bytes of a body
+    /// were left unread, starts the time of a header.
+    async fn check(pieces: &[(&str, bool)]) {
+        let patience = Patience::of(Duration::from_secs(1), Duration::from_secs(100));
+        let activity = Arc::new(Activity::new(patience, Arc::new(TransportStats::default())));
+        let (mut client, server) = duplex(100);
+        let turnstile = Arc::new(Turnstile::new(1));
+        let mut watched = Watched::new(server, Arc::clone(&activity), turnstile);
+        let mut piece = [0; 100];
+        client.write_all(b"a header").await.unwrap();
+        assert_eq!(watched.read(&mut piece).await.unwrap(), 8);
+        let in_flight = activity.request_begins(false);
+        activity.body_left_unread(Some(5));
+        drop(in_flight);
+        for (text, begins) in pieces {
+            client.write_all(text.as_bytes()).await.unwrap();
+            assert_eq!(watched.read(&mut piece).await.unwrap(), text.len());
+            assert_eq!(activity.due() < 50_000, *begins, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_left_of_an_unread_body_is_no_header() {
+        check(&[("hello", false), ("G", true)]).await;
+        check(&[("hel", false), ("lo", false), ("GET /", true)]).await;
+        check(&[("helloGET /", true)]).await;
+        // It came with its header, as it mostly does.
+        check(&[("GET /", false), (" ", true)]).await;
     }
 }
