@@ -4,7 +4,7 @@ use domain::{Action, Personal};
 use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
 
-use super::pauses::Pauses;
+use super::pauses::{Pauses, some_at_a_time};
 use crate::{App, Error};
 
 /// Events whose terms are sorted together. The terms are hashes: of many that are sorted,
@@ -162,24 +162,18 @@ impl App {
             let page = page.await?;
             after = page.last().map_or(chain.until, |last| last.seq);
             events += page.len();
-            for Clues {
-                id,
-                at,
-                action,
-                success,
-                user,
-                personal,
-                ..
-            } in &page
-            {
-                for term in terms.of_parts(action, *success, *user, personal.as_deref()) {
+            let file = |clues: &Clues| {
+                let personal = clues.personal.as_deref();
+                let parts = terms.of_parts(&clues.action, clues.success, clues.user, personal);
+                for term in parts {
                     drawers[drawer(term)].push(TermEntry {
                         term,
-                        at: at.millis(),
-                        event: *id,
+                        at: clues.at.millis(),
+                        event: clues.id,
                     });
                 }
-            }
+            };
+            some_at_a_time(&page, file).await;
             pauses.give_way().await;
         }
         Ok((drawers, after))

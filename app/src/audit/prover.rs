@@ -10,7 +10,7 @@ use vault::Root;
 use super::checkpoints::{self, Trusted};
 use super::claims::{By, Claim, Claims};
 use super::index::Haste;
-use super::pauses::Pauses;
+use super::pauses::{Pauses, some_at_a_time};
 use super::proof::{Keys, Proven, Scope};
 use super::report::{AuditReport, Finding, FindingKind, Proof};
 use super::retention::{CUT_CONTEXT, cut_message};
@@ -224,7 +224,7 @@ impl<'a> Prover<'a> {
             let rows = self.store.events_up(chain, after, until, SLICE).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            rows.into_iter().for_each(|row| walk.row(row));
+            some_at_a_time(rows, |row| walk.row(row)).await;
             pauses.give_way().await;
         }
         Ok(())
