@@ -25,8 +25,6 @@ pub(crate) struct Figures {
     /// At full speed for minutes.
     #[serde(default)]
     pub(crate) soak: Vec<Soak>,
-    /// Transactions per second of pgbench, 32 clients, single-row updates.
-    pub(crate) pgbench: Option<f64>,
 }
 
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -64,6 +62,9 @@ pub(crate) struct Run {
     pub(crate) bare: Option<f64>,
     /// Single-row updates over as many connections.
     pub(crate) updates: Option<f64>,
+    /// Transactions per second of pgbench, 32 clients, single-row updates, a moment before.
+    #[serde(default)]
+    pub(crate) pgbench: Option<f64>,
     /// Resident memory of the server (of both nodes) after it, in KiB.
     pub(crate) rss_kib: u64,
     /// All codes were spent before the time was up.
@@ -150,6 +151,7 @@ impl Run {
             livez: other("livez"),
             bare: other("bare"),
             updates: other("postgres"),
+            pgbench: None,
             rss_kib,
             exhausted: answer["exhausted"].as_bool().context("no `exhausted`")?,
         })

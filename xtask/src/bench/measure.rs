@@ -109,10 +109,6 @@ impl Bench<'_> {
         if part.is_soak() {
             return self.soak(kind);
         }
-        if kind == Kind::Postgres {
-            let server = self.server.context("no PostgreSQL runs")?;
-            self.figures.pgbench = Some(pgbench(server, self.extent.seconds)?);
-        }
         self.few(kind)?;
         if let Some(many) = self.extent.many {
             self.many(kind, many)?;
@@ -236,11 +232,24 @@ impl Bench<'_> {
             updates: updates.as_deref().filter(|_| scene.kind != Kind::Sqlite),
             ..self.order(order, offset)
         };
+        let pgbench = self.pgbench(scene)?;
         let answer = drive(self.program, scene, &order)?;
-        let run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
+        let run = Run {
+            pgbench,
+            ..Run::read(scene.kind.name(), &answer, scene.resident_kib())?
+        };
         println!("{run:?}");
         self.figures.runs.push(run);
         Ok(())
+    }
+
+    /// What pgbench does on this machine in this minute, where runs are compared with it.
+    fn pgbench(&self, scene: &Scene) -> Result<Option<f64>> {
+        if scene.kind != Kind::Postgres || scene.stored != self.extent.few {
+            return Ok(None);
+        }
+        let server = self.server.context("no PostgreSQL runs")?;
+        pgbench(server, self.extent.seconds).map(Some)
     }
 
     fn half(&mut self, scene: &Scene, offset: u32) -> Result<()> {
