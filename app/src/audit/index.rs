@@ -4,7 +4,7 @@ use domain::{Action, Personal};
 use store::{Batch, Clues, StoreError, StoredEvent, TermEntry, Unindexed};
 use vault::Root;
 
-use super::pauses::{Pauses, some_at_a_time};
+use super::pauses::Pauses;
 use crate::{App, Error};
 
 /// Events whose terms are sorted together. The terms are hashes: of many that are sorted,
@@ -13,6 +13,8 @@ use crate::{App, Error};
 const SPAN: usize = 200_000;
 /// Events read at a time: their terms take a millisecond.
 const PAGE: i64 = 500;
+/// Events of which the terms are made before requests are looked at again, at least.
+const FEW: usize = 125;
 /// Terms per batch, at least: attempts wait for them some milliseconds, no more.
 const SLICE: usize = 200;
 /// The entries of a span are sorted by the first bits of their terms at once, and by the
@@ -173,7 +175,7 @@ impl App {
                     });
                 }
             };
-            some_at_a_time(&page, file).await;
+            pauses.some_at_a_time(FEW, &page, file).await;
             pauses.give_way().await;
         }
         Ok((drawers, after))

@@ -15,21 +15,6 @@ const LONGEST_BACKLOG: u64 = 2_000_000;
 /// is for those to come, of whom nobody knows yet.
 const PER_MILLISECOND: u64 = 2;
 
-/// Rows that are worked at before requests are looked at again: of a log whose links are
-/// hashed they take a quarter of a millisecond, which a request may wait for several times.
-const AT_ONCE: usize = 25;
-
-/// Works at a slice's rows, some at a time, so that its thread is there for the requests
-/// that come meanwhile.
-pub(super) async fn some_at_a_time<T>(rows: impl IntoIterator<Item = T>, mut work: impl FnMut(T)) {
-    for (place, row) in rows.into_iter().enumerate() {
-        if place > 0 && place.is_multiple_of(AT_ONCE) {
-            tokio::task::yield_now().await;
-        }
-        work(row);
-    }
-}
-
 /// What somebody does in slices while others are served. How many attempts wait for their
 /// batch would not tell: where the processor is short, they have not got that far yet.
 pub(super) struct Pauses<'a> {
@@ -53,6 +38,18 @@ impl<'a> Pauses<'a> {
         }
     }
 
+    /// Works at a slice's rows, so many at a time that they take a fraction of a millisecond:
+    /// requests that come meanwhile may wait for their thread several times over. Each turn they
+    /// have may last for milliseconds, so it is more at a time the more events are left to do.
+    pub(super) async fn some_at_a_time<T>(
+        &self,
+        few: usize,
+        rows: impl IntoIterator<Item = T>,
+        work: impl FnMut(T),
+    ) {
+        in_turns(at_once(few, self.longest), rows, work).await;
+    }
+
     /// A slice has ended, and the next one begins afterwards: the later the more attempts
     /// came beside this one.
     pub(super) async fn give_way(&mut self) {
@@ -62,6 +59,23 @@ impl<'a> Pauses<'a> {
             millis => tokio::time::sleep(Duration::from_millis(millis)).await,
         }
         self.before = self.store.attempts();
+    }
+}
+
+async fn in_turns<T>(at_once: usize, rows: impl IntoIterator<Item = T>, mut work: impl FnMut(T)) {
+    for (place, row) in rows.into_iter().enumerate() {
+        if place > 0 && place.is_multiple_of(at_once) {
+            tokio::task::yield_now().await;
+        }
+        work(row);
+    }
+}
+
+/// The rows that are worked at in one go: all of a slice where there are no pauses either.
+fn at_once(few: usize, longest: u64) -> usize {
+    match usize::try_from(longest) {
+        Ok(longest @ 1..) => few * LONGEST as usize / longest,
+        Ok(0) | Err(_) => usize::MAX,
     }
 }
 
@@ -87,12 +101,12 @@ mod tests {
     fn no_row_is_left_out_and_few_are_worked_at_before_others_have_their_turn() {
         for (rows, expected) in [
             (0, vec![0]),
-            (25, vec![25]),
-            (26, vec![25, 1]),
-            (75, vec![25; 3]),
+            (4, vec![4]),
+            (5, vec![4, 1]),
+            (12, vec![4; 3]),
         ] {
             let seen = std::cell::RefCell::new(Vec::new());
-            let mut work = pin!(some_at_a_time(0..rows, |row| seen.borrow_mut().push(row)));
+            let mut work = pin!(in_turns(4, 0..rows, |row| seen.borrow_mut().push(row)));
             let mut context = Context::from_waker(Waker::noop());
             let (mut turns, mut before) = (Vec::new(), 0);
             loop {
@@ -112,6 +126,18 @@ mod tests {
     fn the_more_attempts_came_the_longer_is_the_pause() {
         for (came, expected) in [(0, 0), (1, 1), (2, 1), (41, 21), (100, 50)] {
             assert_eq!(pause(came), expected, "{came}");
+        }
+    }
+
+    #[test]
+    fn the_more_is_left_to_do_the_more_rows_are_worked_at_in_one_go() {
+        for (backlog, expected) in [
+            (0, 25),
+            (1_000_000, 50),
+            (1_900_000, 625),
+            (2_000_000, usize::MAX),
+        ] {
+            assert_eq!(at_once(25, longest(backlog)), expected, "{backlog}");
         }
     }
 

@@ -10,7 +10,7 @@ use vault::Root;
 use super::checkpoints::{self, Trusted};
 use super::claims::{By, Claim, Claims};
 use super::index::Haste;
-use super::pauses::{Pauses, some_at_a_time};
+use super::pauses::Pauses;
 use super::proof::{Keys, Proven, Scope};
 use super::report::{AuditReport, Finding, FindingKind, Proof};
 use super::retention::{CUT_CONTEXT, cut_message};
@@ -18,9 +18,10 @@ use super::suspects;
 use super::walk::{Blank, Walk};
 use crate::Error;
 
-/// Events read at once: a short slice between other readers, and few enough that their hashes
-/// keep nobody waiting.
+/// Events read at once: a short slice between other readers.
 const SLICE: i64 = 200;
+/// Events that are hashed before requests are looked at again, at least.
+const FEW: usize = 25;
 /// No chain has a larger number: see the ids of events.
 const LAST_SEQ: i64 = (1 << 40) - 1;
 
@@ -224,7 +225,7 @@ impl<'a> Prover<'a> {
             let rows = self.store.events_up(chain, after, until, SLICE).await?;
             let Some(last) = rows.last() else { break };
             after = last.seq;
-            some_at_a_time(rows, |row| walk.row(row)).await;
+            pauses.some_at_a_time(FEW, rows, |row| walk.row(row)).await;
             pauses.give_way().await;
         }
         Ok(())
