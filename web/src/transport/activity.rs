@@ -82,7 +82,7 @@ pub(super) struct Activity {
     multiplexed: AtomicBool,
     finishing: AtomicBool,
     body_unread: AtomicBool,
-    /// Bytes of the unread body that may still come.
+    /// Bytes of the unread body that may come at once after the answer.
     body_rest: AtomicU64,
     body_abandoned: AtomicBool,
     body_late: AtomicBool,
@@ -224,13 +224,11 @@ impl Activity {
             && !self.multiplexed.load(Relaxed)
     }
 
-    /// Whether so many bytes, which came after the answer, can all be of the body that nobody read.
-    /// Where the protocol had that already they are of the next header after all, which then may
-    /// take as long as a connection may be idle; of more than the body had left its time runs.
+    /// Whether so many bytes, the first after the answer, can all be of the body that nobody read:
+    /// the protocol skips that only if it is there at once. If the protocol had it already, these
+    /// bytes begin the next header, whose time then runs from the next ones on.
     pub(super) fn passes_for_unread_body(&self, bytes: u64) -> bool {
-        let rest = self.body_rest.load(Relaxed);
-        self.body_rest.store(rest.saturating_sub(bytes), Relaxed);
-        bytes <= rest
+        bytes <= self.body_rest.swap(0, Relaxed)
     }
 
     /// A header has begun.

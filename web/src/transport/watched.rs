@@ -117,8 +117,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         if !std::mem::take(&mut self.fresh) {
             self.activity.header_begins();
         }
-        // What is left of a refused request's body, or may be: the protocol skips it only if it
-        // is there at once.
+        // The rest of a refused request's body may be in front of it.
         if self.activity.has_unread_body() {
             return Poll::Ready(Ok(()));
         }
@@ -217,9 +216,10 @@ mod tests {
     #[tokio::test]
     async fn what_is_left_of_an_unread_body_is_no_header() {
         check(&[("hello", false), ("G", true)]).await;
-        check(&[("hel", false), ("lo", false), ("GET /", true)]).await;
+        check(&[("hel", false), ("lo", true)]).await;
         check(&[("helloGET /", true)]).await;
-        // It came with its header, as it mostly does.
+        // The body came with its header, as it mostly does.
         check(&[("GET /", false), (" ", true)]).await;
+        check(&[("G", false), ("E", true)]).await;
     }
 }
