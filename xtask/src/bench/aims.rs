@@ -26,7 +26,7 @@ struct Aim {
 /// The table of all aims.
 pub(crate) fn table(figures: &Figures) -> String {
     let mut text = "Aims, judged from the figures below (of the runs at full speed those over 64 \
-                    connections, but memory over all; small is the database of which every device was \
+                    connections, where nothing else is said, but memory over all; small is the database of which every device was \
                     driven). Flat is what stands at the end at most a tenth above what it was after a \
                     minute, and growth whose last quarter costs at most a tenth more than the first. \
                     Normal is half the load with p99 under 20 ms and every answer an \

@@ -147,6 +147,7 @@ pub(crate) fn pgbench(server: &Postgres, seconds: u32) -> Result<f64> {
         .stdin(Stdio::null())
         .output()
         .context("cannot run pgbench")?;
+    psql(server, "DROP TABLE pgbench_hot")?;
     let said = String::from_utf8_lossy(&output.stdout);
     ensure!(
         output.status.success(),

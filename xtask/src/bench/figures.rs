@@ -62,7 +62,7 @@ pub(crate) struct Run {
     pub(crate) bare: Option<f64>,
     /// Single-row updates over as many connections.
     pub(crate) updates: Option<f64>,
-    /// Transactions per second of pgbench, 32 clients, single-row updates, a moment before.
+    /// Transactions per second of pgbench, 32 clients, single-row updates, right after it.
     #[serde(default)]
     pub(crate) pgbench: Option<f64>,
     /// Resident memory of the server (of both nodes) after it, in KiB.

@@ -232,10 +232,9 @@ impl Bench<'_> {
             updates: updates.as_deref().filter(|_| scene.kind != Kind::Sqlite),
             ..self.order(order, offset)
         };
-        let pgbench = self.pgbench(scene)?;
         let answer = drive(self.program, scene, &order)?;
         let run = Run {
-            pgbench,
+            pgbench: self.pgbench(scene)?,
             ..Run::read(scene.kind.name(), &answer, scene.resident_kib())?
         };
         println!("{run:?}");
@@ -243,7 +242,8 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// What pgbench does on this machine in this minute, where runs are compared with it.
+    /// What pgbench does on this machine in the same minute, where a run is compared with it:
+    /// afterwards, since it leaves the server something to clean up.
     fn pgbench(&self, scene: &Scene) -> Result<Option<f64>> {
         if scene.kind != Kind::Postgres || scene.stored != self.extent.few {
             return Ok(None);
