@@ -24,6 +24,10 @@ const LITTLE: i32 = 512;
 /// After so many turns beside the commits what is left is taken between them, however
 /// much it is: beside commits that outrun the disk there would never be an end.
 const MOST_TURNS: u32 = 8;
+/// The nice value of the thread beside the writer: a twentieth of a processor is left to it where
+/// two others are always busy.
+#[cfg(target_os = "linux")]
+const NICE: i32 = 10;
 /// How long the writer waits for others to leave the log: no longer than an attempt may be
 /// kept waiting.
 const SHORT: Duration = Duration::from_millis(200);
@@ -60,6 +64,7 @@ impl Log {
         let (orders, taken) = sync_channel::<Thread>(1);
         let (tell, news) = sync_channel(1);
         let work = move || {
+            step_back();
             for writer in taken {
                 let written_back = write_back(&connection);
                 sync(&synced);
@@ -135,6 +140,20 @@ impl Log {
         let _ = writer.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)");
     }
 }
+
+/// Lets the other threads go first from now on: nobody waits for this one, and what it does in
+/// a few tenths of a second takes as much of a processor as thousands of attempts.
+#[cfg(target_os = "linux")]
+fn step_back() {
+    // Of the calling thread alone, on Linux.
+    if let Err(error) = rustix::process::setpriority_process(None, NICE) {
+        tracing::debug!(%error, "the thread beside the writer keeps its priority");
+    }
+}
+
+/// Elsewhere a priority is the whole process's.
+#[cfg(not(target_os = "linux"))]
+fn step_back() {}
 
 /// Writes back what no reader holds, keeps nobody waiting for a lock, and says how many
 /// pages of the log are in the database file; 0 or less when it failed or somebody else is
@@ -299,6 +318,19 @@ mod tests {
         course.give_up(MUCH + 50);
         assert_eq!(course.next(2 * MUCH), Next::Nothing);
         assert_eq!(course.next(2 * MUCH + 51), Next::Beside);
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_the_thread_that_steps_back_is_nice() {
+        let nice = || rustix::process::getpriority_process(None).unwrap();
+        let before = nice();
+        let stepped_back = std::thread::spawn(move || {
+            step_back();
+            nice()
+        });
+        assert_eq!(stepped_back.join().unwrap(), NICE.max(before));
+        assert_eq!(nice(), before);
     }
 
     #[tokio::test]
