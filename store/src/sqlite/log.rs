@@ -14,20 +14,21 @@ use rusqlite::hooks::Wal;
 use super::connect::{self, PATIENCE, classify};
 use crate::error::StoreError;
 
-/// The log is written back when it has grown by that many pages (64 MiB): a page of
-/// devices then costs one write, however often its devices were verified meanwhile.
-const MUCH: i32 = 16 * 1024;
+/// The log is written back when it has grown by that many pages (4 MiB), about as often as
+/// SQLite would by itself. More at a time would be fewer writes, since pages change more than
+/// once meanwhile, but takes the processor and the disk from the attempts for too long.
+const MUCH: i32 = 1024;
 /// So many pages are written back between two commits: with the sync of the file that is
-/// milliseconds, where all of the log would be a tenth of a second. Only then can the log
-/// begin anew, which takes a moment at which all of it is written back.
+/// milliseconds. Only then can the log begin anew, which takes a moment at which all of it
+/// is written back.
 const LITTLE: i32 = 512;
 /// After so many turns beside the commits what is left is taken between them, however
 /// much it is: beside commits that outrun the disk there would never be an end.
 const MOST_TURNS: u32 = 8;
-/// The nice value of the thread beside the writer: a twentieth of a processor is left to it where
+/// The nice value of the thread beside the writer: a seventh of a processor is left to it where
 /// two others are always busy.
 #[cfg(target_os = "linux")]
-const NICE: i32 = 10;
+const NICE: i32 = 5;
 /// How long the writer waits for others to leave the log: no longer than an attempt may be
 /// kept waiting.
 const SHORT: Duration = Duration::from_millis(200);
@@ -141,8 +142,8 @@ impl Log {
     }
 }
 
-/// Lets the other threads go first from now on: nobody waits for this one, and what it does in
-/// a few tenths of a second takes as much of a processor as thousands of attempts.
+/// Lets the other threads go first from now on: nobody waits for this one, and each of its turns
+/// takes as much of the processor as hundreds of attempts.
 #[cfg(target_os = "linux")]
 fn step_back() {
     // Of the calling thread alone, on Linux.
