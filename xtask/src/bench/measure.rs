@@ -233,10 +233,8 @@ impl Bench<'_> {
             ..self.order(order, offset)
         };
         let answer = drive(self.program, scene, &order)?;
-        let run = Run {
-            pgbench: self.pgbench(scene)?,
-            ..Run::read(scene.kind.name(), &answer, scene.resident_kib())?
-        };
+        let mut run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
+        run.pgbench = self.pgbench(scene)?;
         println!("{run:?}");
         self.figures.runs.push(run);
         Ok(())
