@@ -226,7 +226,7 @@ impl Activity {
 
     /// Whether so many bytes, the first after the answer, can all be of the body that nobody read:
     /// the protocol skips that only if it is there at once. If the protocol had it already, these
-    /// bytes begin the next header, whose time then runs from the next ones on.
+    /// bytes begin the next header, as those who call this have seen for most of them.
     pub(super) fn passes_for_unread_body(&self, bytes: u64) -> bool {
         bytes <= self.body_rest.swap(0, Relaxed)
     }

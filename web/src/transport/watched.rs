@@ -17,6 +17,17 @@ use super::{
 /// The most bytes of an unread request that are swallowed before the connection is closed.
 const LINGER_BYTES: usize = 16 << 20;
 
+/// What requests of HTTP/1 begin with that clients of ours send.
+const METHODS: [&[u8]; 7] = [
+    b"GET ",
+    b"POST ",
+    b"PUT ",
+    b"PATCH ",
+    b"DELETE ",
+    b"HEAD ",
+    b"OPTIONS ",
+];
+
 /// The beginning of a request, and its place in the queue.
 #[derive(Debug)]
 struct Held {
@@ -110,15 +121,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         ready!(Pin::new(&mut self.stream).poll_read(cx, buf))?;
         let begins = self.fresh || self.activity.expects_header();
         let bytes = &buf.filled()[before..];
-        if bytes.is_empty() || !begins || self.activity.passes_for_unread_body(bytes.len() as u64) {
+        if bytes.is_empty() || !begins {
+            return Poll::Ready(Ok(()));
+        }
+        // The rest of a refused request's body may come first, or the protocol has it already.
+        let may_be_body = self.activity.passes_for_unread_body(bytes.len() as u64);
+        let is_request = begins_request(bytes);
+        if may_be_body && !is_request {
             return Poll::Ready(Ok(()));
         }
         // The time of the first header runs since the connection was opened.
         if !std::mem::take(&mut self.fresh) {
             self.activity.header_begins();
         }
-        // The rest of a refused request's body may be in front of it.
-        if self.activity.has_unread_body() {
+        // A body's rest that is held back would be missed where it is skipped.
+        if self.activity.has_unread_body() && !is_request {
             return Poll::Ready(Ok(()));
         }
         let Err(ticket) = self.turnstile.enter(bytes) else {
@@ -183,18 +200,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     }
 }
 
+/// Whether bytes begin as a request of HTTP/1 does, or may go on to. A body that does so, too, is
+/// taken for one: if the protocol wanted to skip it, it ends the connection instead.
+fn begins_request(bytes: &[u8]) -> bool {
+    METHODS
+        .iter()
+        .any(|method| bytes.starts_with(method) || method.starts_with(bytes))
+}
+
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use tokio::io::{AsyncReadExt, AsyncWriteExt, duplex};
+    use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream, duplex};
 
     use super::super::{TransportStats, activity::Patience};
     use super::*;
 
-    /// Whether each of those pieces, sent after an answer before which five bytes of a body
-    /// were left unread, starts the time of a header.
-    async fn check(pieces: &[(&str, bool)]) {
+    /// A connection after an answer before which five bytes of a body were left unread.
+    async fn after_a_refusal() -> (DuplexStream, Watched<DuplexStream>) {
         let patience = Patience::of(Duration::from_secs(1), Duration::from_secs(100));
         let activity = Arc::new(Activity::new(patience, Arc::new(TransportStats::default())));
         let (mut client, server) = duplex(100);
@@ -206,10 +230,17 @@ mod tests {
         let in_flight = activity.request_begins(false);
         activity.body_left_unread(Some(5));
         drop(in_flight);
+        (client, watched)
+    }
+
+    /// Whether each of those pieces starts the time of a header.
+    async fn check(pieces: &[(&str, bool)]) {
+        let (mut client, mut watched) = after_a_refusal().await;
+        let mut piece = [0; 100];
         for (text, begins) in pieces {
             client.write_all(text.as_bytes()).await.unwrap();
             assert_eq!(watched.read(&mut piece).await.unwrap(), text.len());
-            assert_eq!(activity.due() < 50_000, *begins, "{text}");
+            assert_eq!(watched.activity.due() < 50_000, *begins, "{text}");
         }
     }
 
@@ -218,8 +249,35 @@ mod tests {
         check(&[("hello", false), ("G", true)]).await;
         check(&[("hel", false), ("lo", true)]).await;
         check(&[("helloGET /", true)]).await;
-        // The body came with its header, as it mostly does.
-        check(&[("GET /", false), (" ", true)]).await;
-        check(&[("G", false), ("E", true)]).await;
+        // No method we know.
+        check(&[("FIND ", false), ("/", true)]).await;
+    }
+
+    /// The body came with its header, as it mostly does.
+    #[tokio::test]
+    async fn a_request_after_an_unread_body_is_known_by_its_method() {
+        check(&[("GET /", true)]).await;
+        check(&[("G", true), ("ET", true)]).await;
+        check(&[("POST ", true)]).await;
+        check(&[("DEL", true)]).await;
+    }
+
+    /// Whether bytes that begin so wait while others have used up the round.
+    async fn check_turn(text: &str, waits: bool) {
+        let (mut client, mut watched) = after_a_refusal().await;
+        while watched.turnstile.enter(b"another").is_ok() {}
+        let mut piece = [0; 100];
+        client.write_all(text.as_bytes()).await.unwrap();
+        let read = tokio::time::timeout(Duration::from_millis(50), watched.read(&mut piece)).await;
+        assert_eq!(read.is_err(), waits, "{text}");
+        assert_eq!(watched.activity.is_held(), waits, "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_request_after_an_unread_body_waits_for_its_turn() {
+        check_turn("POST /", true).await;
+        check_turn("GET /livez HTTP/1.1", false).await;
+        check_turn("hello", false).await;
+        check_turn("hello and more than was left", false).await;
     }
 }
