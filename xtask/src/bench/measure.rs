@@ -125,6 +125,8 @@ impl Bench<'_> {
             for order in ["in-turn", "random"] {
                 let scene = self.scene(kind, self.extent.few)?;
                 self.run(&scene, connections, order, 0)?;
+                drop(scene);
+                self.pgbench(kind)?;
             }
         }
         Ok(())
@@ -233,21 +235,25 @@ impl Bench<'_> {
             ..self.order(order, offset)
         };
         let answer = drive(self.program, scene, &order)?;
-        let mut run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
-        run.pgbench = self.pgbench(scene)?;
+        let run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
         println!("{run:?}");
         self.figures.runs.push(run);
         Ok(())
     }
 
-    /// What pgbench does on this machine in the same minute, where a run is compared with it:
-    /// afterwards, since it leaves the server something to clean up.
-    fn pgbench(&self, scene: &Scene) -> Result<Option<f64>> {
-        if scene.kind != Kind::Postgres || scene.stored != self.extent.few {
-            return Ok(None);
+    /// What pgbench does on this machine in the same minute, kept with the last run: afterwards,
+    /// since it leaves the server something to clean up, and when the nodes have gone, which
+    /// would go on proving and indexing what the run has left.
+    fn pgbench(&mut self, kind: Kind) -> Result<()> {
+        if kind != Kind::Postgres {
+            return Ok(());
         }
         let server = self.server.context("no PostgreSQL runs")?;
-        pgbench(server, self.extent.seconds).map(Some)
+        let per_second = pgbench(server, self.extent.seconds)?;
+        println!("pgbench: {per_second:.0}");
+        let run = self.figures.runs.last_mut().context("no run came before")?;
+        run.pgbench = Some(per_second);
+        Ok(())
     }
 
     fn half(&mut self, scene: &Scene, offset: u32) -> Result<()> {
