@@ -44,7 +44,7 @@ pub struct BenchArgs {
     #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub threads: u32,
 
-    /// Measure GET /livez over the same connections first (the default)
+    /// Measure GET /livez over the same connections too, in turns with the verifications (the default)
     #[arg(long, overrides_with = "no_baseline")]
     pub baseline: bool,
 

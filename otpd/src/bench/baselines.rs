@@ -5,70 +5,60 @@ use std::time::Duration;
 
 use anyhow::Context;
 
-use super::args::BenchArgs;
 use super::bare;
 use super::client::Target;
 use super::measured::Measured;
 use super::plan::Plan;
 use super::postgres;
 use super::request::Requests;
+use super::rounds::Slices;
 use super::run::{Run, driver_cpu, summed, used_since, workers};
 use super::verify;
-use super::workers::{Progress, on_all};
+use super::workers::{Progress, Worker, on_all};
 
-/// Longest baseline measurement, in seconds: it needs no more to be steady.
-const BASELINE_SECONDS: u32 = 3;
-
-/// What is measured before the verifications.
-pub(super) struct Baselines {
-    /// `GET /livez`.
-    pub(super) livez: Option<Measured>,
-    /// The bare handler.
-    pub(super) bare: Option<Measured>,
-    /// Single-row updates.
-    pub(super) postgres: Option<Measured>,
+/// A bare handler that was asked for, with connections of its own.
+pub(super) struct BareHandler {
+    requests: Arc<Requests>,
+    workers: Vec<Worker>,
+    /// Ends with this, where it was not there before.
+    _process: Option<bare::Process>,
 }
 
 impl Run<'_> {
-    /// Measures what was asked for, one after the other.
+    /// Single-row updates, if they were asked for.
     ///
     /// # Errors
-    /// When the bare handler or the database cannot be reached.
-    pub(super) fn baselines(&mut self) -> anyhow::Result<Baselines> {
-        let livez = (!self.args.no_baseline).then(|| self.livez());
-        let bare = match self.args.bare.clone() {
-            Some(Some(url)) => Some(self.bare(&url)?),
-            Some(None) => {
-                let process = bare::Process::start()?;
-                Some(self.bare(&process.url)?)
-            }
-            None => None,
+    /// When the database cannot be reached.
+    pub(super) fn row_updates(&mut self) -> anyhow::Result<Option<Measured>> {
+        let Some(url) = &self.args.postgres_baseline else {
+            return Ok(None);
         };
-        let postgres = match &self.args.postgres_baseline {
-            Some(url) => {
-                let plan = postgres::Plan {
-                    url: url.expose(),
-                    connections: self.args.connections,
-                    rows: self.args.devices,
-                    order: self.args.order,
-                    seed: self.seed,
-                    length: baseline_length(self.args),
-                    clock: self.clock,
-                };
-                Some(postgres::measure(&plan, &mut self.workers, self.signals)?)
-            }
-            None => None,
+        let plan = postgres::Plan {
+            url: url.expose(),
+            connections: self.args.connections,
+            rows: self.args.devices,
+            order: self.args.order,
+            seed: self.seed,
+            length: self.baseline_length(),
+            clock: self.clock,
         };
-        Ok(Baselines {
-            livez,
-            bare,
-            postgres,
-        })
+        postgres::measure(&plan, &mut self.workers, self.signals).map(Some)
     }
 
-    /// Sends the same requests, codes and all, over as many new connections to a bare handler.
-    fn bare(&mut self, url: &str) -> anyhow::Result<Measured> {
-        let target = Arc::new(Target::resolve(url)?);
+    /// The bare handler, if it was asked for, started where no address was given, and connected.
+    ///
+    /// # Errors
+    /// When it cannot be started or reached.
+    pub(super) fn bare_handler(&self) -> anyhow::Result<Option<BareHandler>> {
+        let (url, process) = match &self.args.bare {
+            None => return Ok(None),
+            Some(Some(url)) => (url.clone(), None),
+            Some(None) => {
+                let process = bare::Process::start()?;
+                (process.url.clone(), Some(process))
+            }
+        };
+        let target = Arc::new(Target::resolve(&url)?);
         let requests = Requests::new(Arc::clone(&target), self.args.key.clone(), self.seed);
         let requests = Arc::new(requests);
         let mut others = workers(self.args, self.share.workers, &[target])?;
@@ -77,34 +67,38 @@ impl Run<'_> {
             let own = u32::try_from(worker.devices.len())?;
             other.plan = Arc::new(Mutex::new(Plan::new(own)));
         }
-        let signals = self.signals;
         let connected = on_all(
             &mut others,
-            &Progress::waiting("connecting to the bare handler", signals),
+            &Progress::waiting("connecting to the bare handler", self.signals),
             |worker| verify::connect(worker, &requests),
         );
         for made in connected {
             made.with_context(|| format!("no bare handler answers at {url}"))?;
         }
-        let mut phase = self.phase(0, None);
-        phase.length = baseline_length(self.args);
-        phase.spends_nothing = true;
-        let cpu = driver_cpu();
-        let tallies = on_all(
-            &mut others,
-            &Progress::waiting("the bare handler", signals),
-            |worker| verify::verify(worker, &phase, &requests, signals),
-        );
-        Ok(Measured::new(
-            &summed(&tallies),
-            phase.start,
-            used_since(cpu),
-        ))
+        Ok(Some(BareHandler {
+            requests,
+            workers: others,
+            _process: process,
+        }))
     }
 
-    fn livez(&mut self) -> Measured {
-        let mut phase = self.phase(0, None);
-        phase.length = baseline_length(self.args);
+    /// Sends the same requests, codes and all, to a bare handler.
+    pub(super) fn bare(&self, handler: &mut BareHandler, length: Duration) -> Slices {
+        let mut phase = self.phase(length, None);
+        phase.spends_nothing = true;
+        let (requests, signals) = (&handler.requests, self.signals);
+        let cpu = driver_cpu();
+        let tallies = on_all(
+            &mut handler.workers,
+            &Progress::waiting("the bare handler", signals),
+            |worker| verify::verify(worker, &phase, requests, signals),
+        );
+        Slices::new(summed(&tallies), phase.start, used_since(cpu))
+    }
+
+    /// Requests that do nothing.
+    pub(super) fn livez(&mut self, length: Duration) -> Slices {
+        let phase = self.phase(length, None);
         let (requests, signals) = (Arc::clone(&self.requests), self.signals);
         let cpu = driver_cpu();
         let tallies = on_all(
@@ -112,10 +106,6 @@ impl Run<'_> {
             &Progress::waiting("GET /livez", self.signals),
             |worker| verify::baseline(worker, &phase, &requests, signals),
         );
-        Measured::new(&summed(&tallies), phase.start, used_since(cpu))
+        Slices::new(summed(&tallies), phase.start, used_since(cpu))
     }
-}
-
-fn baseline_length(args: &BenchArgs) -> Duration {
-    Duration::from_secs(args.seconds.min(BASELINE_SECONDS).into())
 }

@@ -6,6 +6,18 @@ use super::request::device_id;
 use super::stand_in::{Faults, KEY, StandIn, bench};
 use super::workers::lock;
 
+const SEED: &str = "0000ab01000102030405060708090a0b0c0d0e0f";
+
+/// Gives the server so many devices, as `otpd bench-fill` makes them.
+fn fill(server: &StandIn, count: u32) {
+    let filled: Seed = SEED.parse().unwrap();
+    for number in 0..count {
+        let id = device_id("bench-0000ab01", number);
+        let secret = filled.device(number).secret;
+        lock(&server.devices).live.insert(id, (secret, 0));
+    }
+}
+
 #[test]
 fn a_bare_handler_is_driven_with_the_same_requests_and_spends_nothing() {
     let server = StandIn::start(Faults::default());
@@ -23,17 +35,41 @@ fn a_bare_handler_is_driven_with_the_same_requests_and_spends_nothing() {
 }
 
 #[test]
+fn what_is_compared_is_measured_in_turns() {
+    let server = StandIn::start(Faults::default());
+    fill(&server, 60_000);
+    let words = format!("--devices 60000 --connections 1 --seconds 3 --filled {SEED}");
+    let report = bench(&server, KEY, &words).unwrap();
+    assert!(report.is_clean(), "{report}");
+    let kinds = lock(&server.devices).turns.clone();
+    // The clock is asked first; at the end all connections are tried.
+    let verifications = kinds.iter().filter(|kind| **kind == "verify").count();
+    assert_eq!(verifications, 3, "{kinds:?}");
+    let between = kinds.split(|kind| *kind == "verify").map(<[_]>::len);
+    assert_eq!(
+        between.skip(1).take(2).collect::<Vec<_>>(),
+        [1, 1],
+        "{kinds:?}"
+    );
+    let (livez, verify) = (report.livez.unwrap(), report.verify);
+    assert!(
+        livez.seconds > 2.5 && livez.seconds < 4.0,
+        "{}",
+        livez.seconds
+    );
+    assert!(
+        verify.seconds > 2.5 && verify.seconds < 4.0,
+        "{}",
+        verify.seconds
+    );
+}
+
+#[test]
 fn filled_devices_are_used_as_they_are() {
     let server = StandIn::start(Faults::default());
-    let seed = "0000ab01000102030405060708090a0b0c0d0e0f";
-    let filled: Seed = seed.parse().unwrap();
-    for number in 0..10 {
-        let id = device_id("bench-0000ab01", number);
-        let secret = filled.device(number).secret;
-        lock(&server.devices).live.insert(id, (secret, 0));
-    }
+    fill(&server, 10);
     let words = format!(
-        "--devices 5 --connections 2 --seconds 15 --no-baseline --order random --filled {seed} --stored 10"
+        "--devices 5 --connections 2 --seconds 15 --no-baseline --order random --filled {SEED} --stored 10"
     );
     let report = bench(&server, KEY, &words).unwrap();
     assert!(report.is_clean(), "{report}");

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::Serialize;
 
@@ -11,7 +11,7 @@ use super::tally::Tally;
 /// One measured phase.
 #[derive(Debug, Serialize)]
 pub(super) struct Measured {
-    /// From the start to the last answer.
+    /// From the start to the last answer, of each turn where there were several.
     pub(super) seconds: f64,
     /// Expected answers per second.
     pub(super) per_second: f64,
@@ -46,11 +46,8 @@ struct Latencies {
 }
 
 impl Measured {
-    /// The phase that began at `start`; `cpu` is what the driver used meanwhile.
-    pub(super) fn new(tally: &Tally, start: Instant, cpu: Option<Duration>) -> Self {
-        let seconds = tally.last.map_or(0.0, |last| {
-            last.saturating_duration_since(start).as_secs_f64()
-        });
+    /// What came within those seconds; `cpu` is what the driver used meanwhile.
+    pub(super) fn new(tally: &Tally, seconds: f64, cpu: Option<Duration>) -> Self {
         let at = |quantile| tally.latency_us.value_at_quantile(quantile);
         let classes = tally
             .classes

@@ -17,6 +17,7 @@ mod postgres;
 mod report;
 mod request;
 mod response;
+mod rounds;
 mod run;
 mod tally;
 mod verify;

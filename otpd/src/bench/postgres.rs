@@ -12,6 +12,7 @@ use super::args::Order;
 use super::clock::{ServerClock, now};
 use super::devices::shuffle;
 use super::measured::Measured;
+use super::rounds::Slices;
 use super::run::{driver_cpu, summed, used_since};
 use super::tally::{Outcome, Tally};
 use super::workers::{Progress, Signals, Worker, lock, on_all};
@@ -101,7 +102,7 @@ pub(super) fn measure(
     }
     let start: Instant = start.get().copied().unwrap_or_else(now);
     let tallies = tallies.context("connecting to the database alone")?;
-    Ok(Measured::new(&summed(&tallies), start, used_since(cpu)))
+    Ok(Slices::new(summed(&tallies), start, used_since(cpu)).measured())
 }
 
 async fn connect(table: &HotRows, share: u32) -> Result<Vec<HotUpdate>, store::StoreError> {

@@ -240,7 +240,7 @@ mod tests {
     fn phase(count: u64) -> Measured {
         let start = now();
         let tally = accepted(count, start + Duration::from_secs(2));
-        Measured::new(&tally, start, None)
+        Measured::new(&tally, 2.0, None)
     }
 
     fn report(faults: &[Outcome]) -> Report {
@@ -266,7 +266,7 @@ mod tests {
             bare: Some(phase(2_000)),
             postgres: None,
             watched: None,
-            verify: Measured::new(&tally, start, Some(Duration::from_millis(5))),
+            verify: Measured::new(&tally, 2.0, Some(Duration::from_millis(5))),
             ratios: Ratios::default(),
             warm_faults: 0,
             exhausted: true,

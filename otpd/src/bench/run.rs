@@ -11,10 +11,10 @@ use super::args::{BenchArgs, Order};
 use super::client::{Connection, Target};
 use super::clock::{OffsetBounds, PROBE_PAUSE, PROBES, ServerClock, http_date_seconds, now};
 use super::devices::{self, Enrolled, Share};
-use super::measured::Measured;
 use super::plan::{Plan, devices_needed, start_delay};
 use super::report::{Ratios, Report};
 use super::request::Requests;
+use super::rounds::Rounds;
 use super::tally::Tally;
 use super::verify::{self, Phase};
 use super::workers::{Progress, Signals, Worker, on_all};
@@ -74,7 +74,7 @@ pub(super) struct Run<'a> {
     /// What sets this run's devices apart.
     pub(super) seed: [u8; 4],
     /// A connection of its own that looks at `/livez` meanwhile.
-    watcher: Option<Worker>,
+    pub(super) watcher: Option<Worker>,
     notes: Vec<String>,
 }
 
@@ -135,17 +135,25 @@ impl<'a> Run<'a> {
 
     fn measure(&mut self) -> anyhow::Result<Report> {
         let (registered, registration_seconds) = self.enrol()?;
-        let baselines = self.baselines()?;
+        let postgres = self.row_updates()?;
+        let bare = self.bare_handler()?;
         self.wait_for_start()?;
-        let warm = (self.args.warm > 0).then(|| self.verify(self.args.warm, "warming up").0);
-        let (tally, verify, watched) = self.verify_watched();
+        let warming = Duration::from_secs(self.args.warm.into());
+        let warm = (self.args.warm > 0).then(|| self.verify(warming, "warming up").tally);
+        let Rounds {
+            livez,
+            bare,
+            verify: verified,
+            watched,
+        } = self.rounds(bare);
+        let verify = verified.measured();
         if self.signals.interrupted() {
             self.notes.push("interrupted".to_owned());
         }
         let exhausted = self.signals.exhausted.load(Ordering::Relaxed);
         let rate = self.args.rate.map_or(verify.per_second, f64::from);
         // A run that gave out in its warm-up saw the rate there.
-        let seen = if tally.accepted > 0 {
+        let seen = if verify.accepted > 0 {
             rate
         } else {
             warm.as_ref().map_or(0.0, warm_rate(self.args.warm))
@@ -164,9 +172,9 @@ impl<'a> Run<'a> {
                 Order::Random => "random",
             },
             rate: self.args.rate,
-            livez: baselines.livez,
-            bare: baselines.bare,
-            postgres: baselines.postgres,
+            livez,
+            bare,
+            postgres,
             verify,
             watched,
             ratios: Ratios::default(),
@@ -253,42 +261,6 @@ impl<'a> Run<'a> {
             .context("the server no longer answers GET /livez")
     }
 
-    /// The measured phase, and what a look at `/livez` once in a while found meanwhile.
-    fn verify_watched(&mut self) -> (Tally, Measured, Option<Measured>) {
-        let Some(mut watcher) = self.watcher.take() else {
-            let (tally, measured) = self.verify(self.args.seconds, "verifying");
-            return (tally, measured, None);
-        };
-        let (phase, requests, signals) = (
-            self.phase(self.args.seconds, None),
-            Arc::clone(&self.requests),
-            self.signals,
-        );
-        std::thread::scope(|scope| {
-            let watching = scope.spawn(|| verify::watch(&mut watcher, &phase, &requests, signals));
-            let (tally, measured) = self.verify(self.args.seconds, "verifying");
-            let watched = watching
-                .join()
-                .unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            let watched = Measured::new(&watched, phase.start, None);
-            (tally, measured, Some(watched))
-        })
-    }
-
-    fn verify(&mut self, seconds: u32, what: &str) -> (Tally, Measured) {
-        let phase = self.phase(seconds, self.args.rate);
-        let (requests, signals) = (Arc::clone(&self.requests), self.signals);
-        let cpu = driver_cpu();
-        let tallies = on_all(
-            &mut self.workers,
-            &Progress::waiting(what, self.signals),
-            |worker| verify::verify(worker, &phase, &requests, signals),
-        );
-        let tally = summed(&tallies);
-        let measured = Measured::new(&tally, phase.start, used_since(cpu));
-        (tally, measured)
-    }
-
     /// Deletes what was registered, unless told not to; returns how many devices are left.
     fn clean_up(&mut self) -> u32 {
         let claimed = |workers: &[Worker]| {
@@ -314,10 +286,10 @@ impl<'a> Run<'a> {
     }
 
     /// A phase that starts now.
-    pub(super) fn phase(&self, seconds: u32, rate: Option<u32>) -> Phase {
+    pub(super) fn phase(&self, length: Duration, rate: Option<u32>) -> Phase {
         Phase {
             start: now(),
-            length: Duration::from_secs(seconds.into()),
+            length,
             rate,
             connections: self.args.connections,
             workers: self.share.workers,
