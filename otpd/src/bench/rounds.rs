@@ -10,8 +10,11 @@ use super::tally::Tally;
 use super::verify;
 use super::workers::{Progress, on_all};
 
-/// Turns of each kind in a run that compares.
-const ROUNDS: u32 = 3;
+/// Turns of each kind in a second of verifications, in a run that compares: a host that is shared
+/// may give twice as much from one second to the next.
+const ROUNDS_A_SECOND: u32 = 2;
+/// Turns in a long run.
+const MOST_ROUNDS: u32 = 12;
 
 /// Longest measurement of a baseline, in seconds over all turns: it needs no more to be steady.
 const BASELINE_SECONDS: u32 = 3;
@@ -67,7 +70,7 @@ impl Run<'_> {
     pub(super) fn rounds(&mut self, mut bare: Option<BareHandler>) -> Rounds {
         let compares = bare.is_some() || !self.args.no_baseline;
         let rounds = match compares && self.args.rate.is_none() && !self.args.watch {
-            true => ROUNDS.min(self.args.seconds),
+            true => (ROUNDS_A_SECOND * self.args.seconds).min(MOST_ROUNDS),
             false => 1,
         };
         let length = Duration::from_secs(self.args.seconds.into()) / rounds;

@@ -35,7 +35,7 @@ pub(crate) fn part(figures: &Figures) -> String {
     text += &format!(
         "Version {}, {}, on {} ({} cores, {} GiB), {}; PostgreSQL {}. {} s a \
          measurement where nothing else is said, every device's own current code, sent once. The \
-         baselines were measured in the same run over as many connections: in three turns with the \
+         baselines were measured in the same run over as many connections: in turns with the \
          verifications `GET /livez` and the bare handler (`otpd bench-bare`: the same HTTP library, \
          the same JSON in and out, nothing between); before them single-row updates of PostgreSQL \
          by the same driver. After each run of PostgreSQL over the small database: `pgbench -M \
