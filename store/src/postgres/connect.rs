@@ -45,7 +45,10 @@ impl Role {
     /// that no answer of a lane ever is that of a cut-off commit. Its plans are made
     /// once, for any number of rows; without the three switches a plan made while a
     /// table was empty would go on reading all of it. The server gives up a client whose
-    /// machine is gone as soon as we give up a server, and with it the locks it held.
+    /// machine is gone as soon as we give up a server, and with it the locks it held. Pages
+    /// that a lane's session has to write out for want of memory go to the disk as they
+    /// come: left to the operating system, hundreds of MB go at once after half a minute,
+    /// and commits wait for them.
     pub(super) fn settings(self) -> &'static str {
         match self {
             Self::Lane => {
@@ -54,7 +57,8 @@ impl Role {
                  SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 1;
                  SET tcp_keepalives_count = 3; SET tcp_user_timeout = '5s';
                  SET plan_cache_mode = force_generic_plan; SET enable_seqscan = off;
-                 SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off"
+                 SET enable_hashjoin = off; SET enable_mergejoin = off; SET jit = off;
+                 SET backend_flush_after = '256kB'"
             }
             Self::Reader => {
                 "SET statement_timeout = '10s'; SET lock_timeout = '1s';

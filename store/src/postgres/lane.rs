@@ -171,8 +171,7 @@ impl Lane {
 
     /// Nothing is answered from here: the caller does that once the commit is certain.
     async fn transact(&self, submissions: &[&Submission]) -> Result<Ended, Stop> {
-        let session = self.line.session().map_err(Stop::before_commit)?;
-        let seen = match load::load(session, submissions, self.line.own_head()).await {
+        let seen = match load::load(&self.line, submissions).await {
             Ok(seen) => seen,
             Err(Blind::Trouble(Trouble::Lost(error))) => {
                 return Err(Stop::Lost(None, Trouble::Lost(error)));
@@ -191,6 +190,7 @@ impl Lane {
         if writes.is_empty() {
             self.line.roll_back().await.map_err(Stop::before_commit)?;
         } else {
+            let session = self.line.session().map_err(Stop::before_commit)?;
             let committed = session.round_trip(save::calls(&writes)).await;
             committed.map_err(|failure| match failure.trouble {
                 Trouble::Lost(error) => Stop::Lost(Some(writes.tail.clone()), Trouble::Lost(error)),

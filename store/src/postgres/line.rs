@@ -73,10 +73,11 @@ impl Line {
         self.session.as_ref().ok_or(Trouble::Lost(None))
     }
 
-    /// Locks the chain's end and asks where it stands and what time it is.
-    pub(super) fn own_head(&self) -> Call<'static> {
+    /// Locks the chain's end and asks where it stands, what time it is, and which of those
+    /// API keys are no longer good.
+    pub(super) fn own_head<'a>(&self, keys: Vec<&'a str>) -> Call<'a> {
         let call = Call::new(OWN_HEAD).with(self.tail.chain);
-        call.with(self.watch.looked())
+        call.with(self.watch.looked()).with(keys)
     }
 
     /// The time of a batch: the database's, but never before what any chain has stored.
@@ -143,7 +144,7 @@ impl Line {
         // have all that came before a commit that has waited for them.
         let calls = vec![
             Call::new(BEGIN),
-            self.own_head(),
+            self.own_head(Vec::new()),
             Call::new(TOUCH_HEAD).with(self.tail.chain),
             Call::new(COMMIT),
         ];

@@ -10,7 +10,8 @@ use domain::{
 };
 use tokio_postgres::Row;
 
-use super::session::{Call, Done, Session};
+use super::line::Line;
+use super::session::{Call, Done};
 use super::trouble::Trouble;
 use super::value::field;
 use crate::error::StoreError;
@@ -47,7 +48,7 @@ statements! {
     /// ids; the order cannot change under us, since ids never do. Nothing is waited for.
     LOCK_FREE = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
                    g.recovery_tries FROM guards g
-                 WHERE g.id IN (SELECT d.user_id FROM devices d WHERE d.name = ANY($1))
+                 WHERE g.id = ANY(ARRAY(SELECT d.user_id FROM devices d WHERE d.name = ANY($1)))
                  ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
     /// The same when some attempts name people.
     LOCK_MIXED = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
@@ -59,12 +60,18 @@ statements! {
     /// was committed. The time is the batch's: it is read once the guards are locked.
     /// With it comes the latest time of all chains, unless the clock is in the second
     /// that began with the last look: reading them all costs something in every batch,
-    /// and a clock that went back is not in that second.
+    /// and a clock that went back is not in that second. Last come those of the given API
+    /// keys that are no longer good: a statement of their own would cost both sides more
+    /// than looking at them does.
     OWN_HEAD = "SELECT seq, link,
                   CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT),
                   CASE WHEN CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
                       BETWEEN CAST($2 AS BIGINT) AND CAST($2 AS BIGINT) + 999
-                    THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END
+                    THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END,
+                  ARRAY(SELECT k.id FROM unnest(CAST($3 AS TEXT[])) AS k (id)
+                    LEFT JOIN api_keys a ON a.id = k.id
+                    WHERE a.id IS NULL OR a.revoked_at IS NOT NULL OR a.expires_at <=
+                      CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT))
                 FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
     /// Changes nothing, but makes the transaction one that writes.
     TOUCH_HEAD = "UPDATE chain_heads SET at = at WHERE chain = $1";
@@ -80,10 +87,6 @@ statements! {
                   AND r.user_id IN (SELECT u.id FROM users u WHERE u.name = ANY($1))";
     KEPT = "SELECT id, fingerprint, answer FROM idempotency WHERE id = ANY($1) AND expires_at >
               CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
-    DEAD_KEYS = "SELECT k.id FROM unnest(CAST($1 AS TEXT[])) AS k (id)
-                 LEFT JOIN api_keys a ON a.id = k.id
-                 WHERE a.id IS NULL OR a.revoked_at IS NOT NULL OR a.expires_at <=
-                   CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
 }
 
 /// What a batch saw.
@@ -121,19 +124,22 @@ impl From<StoreError> for Blind {
 /// that the locking statement joins may be older than the lock it waited for, so the
 /// devices are read by a statement of their own, after the lock: nobody changes them
 /// from then on.
-pub(super) async fn load(
-    session: &Session,
-    submissions: &[&Submission],
-    own_head: Call<'_>,
-) -> Result<Seen, Blind> {
+pub(super) async fn load(line: &Line, submissions: &[&Submission]) -> Result<Seen, Blind> {
+    let session = line.session().map_err(Blind::Trouble)?;
     let asked = Asked::of(submissions);
-    let done = session.round_trip(asked.calls(own_head)).await;
+    let done = session.round_trip(asked.calls(line)).await;
     let done = done.map_err(|failure| Blind::Trouble(failure.trouble))?;
     let mut answers = done.into_iter().skip(1).map(|Done { rows, .. }| rows);
     let mut next = || answers.next().unwrap_or_default();
     let guards: Guards = next().iter().map(read_guard).collect::<Result<_, _>>()?;
-    let own = read_head(&next())?;
+    let head = next();
+    let own = read_head(&head)?;
     let mut loaded = Loaded::default();
+    for row in &head {
+        let dead: Vec<&str> = field(row, 4)?;
+        let dead = dead.into_iter().filter_map(|id| asked.keys.get(id));
+        loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
+    }
     let mut taken = HashSet::new();
     place_devices(&next(), &guards, &mut loaded, &mut taken)?;
     if !asked.people.is_empty() {
@@ -151,10 +157,6 @@ pub(super) async fn load(
     }
     if !asked.tickets.is_empty() {
         loaded.kept = next().iter().map(read_kept).collect::<Result<_, _>>()?;
-    }
-    for row in next() {
-        let dead = asked.keys.get(field::<&str>(&row, 0)?);
-        loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
     }
     Ok(Seen { own, loaded, taken })
 }
@@ -190,7 +192,7 @@ impl<'a> Asked<'a> {
         asked
     }
 
-    fn calls(&self, own_head: Call<'a>) -> Vec<Call<'a>> {
+    fn calls(&self, line: &Line) -> Vec<Call<'a>> {
         let devices = || self.devices.clone();
         let people = || self.people.clone();
         let lock = match self.people.is_empty() {
@@ -200,7 +202,7 @@ impl<'a> Asked<'a> {
         let mut calls = vec![
             Call::new(BEGIN),
             lock,
-            own_head,
+            line.own_head(self.keys.keys().copied().collect()),
             Call::new(DEVICES).with(devices()),
         ];
         if !self.people.is_empty() {
@@ -214,10 +216,6 @@ impl<'a> Asked<'a> {
         }
         if !self.tickets.is_empty() {
             calls.push(Call::new(KEPT).with(self.tickets.clone()));
-        }
-        if !self.keys.is_empty() {
-            let keys: Vec<&str> = self.keys.keys().copied().collect();
-            calls.push(Call::new(DEAD_KEYS).with(keys));
         }
         calls
     }

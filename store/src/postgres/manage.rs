@@ -282,7 +282,7 @@ impl Manager {
             Call::new(BEGIN),
             Call::new(LOCK).with(guards),
             Call::new(KNOWN).with(guards),
-            self.line.own_head(),
+            self.line.own_head(Vec::new()),
         ];
         let done = self.line.session()?.round_trip(calls).await;
         let done = done.map_err(|failure| failure.trouble)?;
