@@ -78,6 +78,7 @@ pub struct BenchArgs {
     pub stored: Option<u32>,
 
     /// How many of the filled devices stand before the first that is used, so that runs can have others
+    /// (spread, or at random: less than how far they stand apart)
     #[arg(long, hide = true, requires = "filled", default_value_t = 0)]
     pub offset: u32,
 
@@ -90,13 +91,27 @@ pub struct BenchArgs {
     pub json: bool,
 }
 
-/// In which order the devices verify.
+/// Which devices verify, where more were filled in, and in which order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum Order {
     /// As they were registered: neighbours in the database follow each other.
     InTurn,
-    /// Shuffled once: each verification touches another part of the database.
+    /// The same, but spread evenly over all that were filled in.
+    #[value(hide = true)]
+    Spread,
+    /// Spread evenly and shuffled once: each verification touches another part of the database.
     Random,
+}
+
+impl Order {
+    /// The word for it in an answer.
+    pub(super) fn word(self) -> &'static str {
+        match self {
+            Self::InTurn => "in_turn",
+            Self::Spread => "spread",
+            Self::Random => "random",
+        }
+    }
 }
 
 /// The address of a database, with its password, and so never printed.

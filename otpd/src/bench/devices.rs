@@ -8,8 +8,9 @@ use anyhow::{Context, anyhow, bail};
 use otp::{Algorithm, Code, Digits, Secret};
 use serde::Deserialize;
 
+use super::args::Order;
 use super::client::Connection;
-use super::filled::{Seed, spread};
+use super::filled::{Seed, chosen};
 use super::request::Requests;
 use super::response::Response;
 use super::tally::Problem;
@@ -106,15 +107,16 @@ pub(super) fn register(
     Ok(all)
 }
 
-/// A worker's share of devices that were filled in: of all that the run drives, spread over those
+/// A worker's share of devices that were filled in: of all that the run drives, out of those
 /// `stored`, from `offset` on.
 pub(super) fn filled(
     worker: u32,
     share: Share,
     seed: &Seed,
-    (stored, offset): (u32, u32),
+    place: (u32, u32),
+    order: Order,
 ) -> Vec<Enrolled> {
-    spread(share.devices, stored, offset)
+    chosen(share.devices, place, order)
         .skip(worker as usize)
         .step_by(share.workers as usize)
         .map(|number| seed.device(number))

@@ -10,6 +10,7 @@ use domain::{DeviceName, Kind, UserName};
 use otp::Secret;
 use serde_json::value::RawValue;
 
+use super::args::Order;
 use super::clock::now;
 use super::devices::Enrolled;
 use super::request::{device_id, run_name};
@@ -133,12 +134,21 @@ fn registration(seed: &Seed, number: u32) -> anyhow::Result<Registration> {
     })
 }
 
-/// The numbers of `devices` devices spread evenly over `stored` that were filled in, the first of which
-/// is `offset`. With other offsets below `stored / devices` they are others.
-pub(super) fn spread(devices: u32, stored: u32, offset: u32) -> impl Iterator<Item = u32> {
+/// The numbers of `devices` devices out of `stored` that were filled in, the first of which is `offset`:
+/// one after the other, or spread evenly over all, where other offsets below `stored / devices` give
+/// others.
+pub(super) fn chosen(
+    devices: u32,
+    (stored, offset): (u32, u32),
+    order: Order,
+) -> impl Iterator<Item = u32> {
     let (devices, stored) = (u64::from(devices.min(stored)), u64::from(stored));
+    let among = match order {
+        Order::InTurn => devices,
+        Order::Spread | Order::Random => stored,
+    };
     // Cannot be cut off: each is less than `stored`.
-    (0..devices).map(move |n| ((n * stored / devices + u64::from(offset)) % stored) as u32)
+    (0..devices).map(move |n| ((n * among / devices + u64::from(offset)) % stored) as u32)
 }
 
 #[cfg(test)]
@@ -175,15 +185,19 @@ mod tests {
     }
 
     #[test]
-    fn driven_devices_are_spread_over_all() {
-        let check = |devices, stored, offset, expected: &[u32]| {
-            let spread: Vec<u32> = spread(devices, stored, offset).collect();
-            assert_eq!(spread, expected, "{devices} of {stored} from {offset}");
+    fn driven_devices_are_neighbours_or_spread_over_all() {
+        let check = |devices, stored, offset, in_turn: &[u32], spread: &[u32]| {
+            let all = [Order::InTurn, Order::Spread, Order::Random];
+            for (order, expected) in all.into_iter().zip([in_turn, spread, spread]) {
+                let chosen: Vec<u32> = chosen(devices, (stored, offset), order).collect();
+                assert_eq!(chosen, expected, "{devices} of {stored} from {offset}");
+            }
         };
-        check(3, 3, 0, &[0, 1, 2]);
-        check(3, 10, 0, &[0, 3, 6]);
-        check(3, 10, 1, &[1, 4, 7]);
-        check(5, 2, 0, &[0, 1]);
-        check(2, 5_000_000, 3, &[3, 2_500_003]);
+        check(3, 3, 0, &[0, 1, 2], &[0, 1, 2]);
+        check(3, 10, 0, &[0, 1, 2], &[0, 3, 6]);
+        check(3, 10, 1, &[1, 2, 3], &[1, 4, 7]);
+        check(3, 10, 8, &[8, 9, 0], &[8, 1, 4]);
+        check(5, 2, 0, &[0, 1], &[0, 1]);
+        check(2, 5_000_000, 3, &[3, 4], &[3, 2_500_003]);
     }
 }

@@ -167,10 +167,7 @@ impl<'a> Run<'a> {
             devices: registered,
             registration_seconds,
             stored: self.stored(),
-            order: match self.args.order {
-                Order::InTurn => "in_turn",
-                Order::Random => "random",
-            },
+            order: self.args.order.word(),
             rate: self.args.rate,
             livez,
             bare,
@@ -198,18 +195,12 @@ impl<'a> Run<'a> {
     fn enrol(&mut self) -> anyhow::Result<(u32, Option<f64>)> {
         let began = now();
         let (share, seed, order) = (self.share, self.seed, self.args.order);
-        let offset = self.args.offset;
         let made = match (&self.args.filled, self.stored()) {
             (Some(filled), Some(stored)) => {
+                let place = (stored, self.args.offset);
                 let workers = self.workers.iter();
-                let devices = workers.map(|worker| {
-                    Ok(devices::filled(
-                        worker.index,
-                        share,
-                        filled,
-                        (stored, offset),
-                    ))
-                });
+                let devices = workers
+                    .map(|worker| Ok(devices::filled(worker.index, share, filled, place, order)));
                 devices.collect()
             }
             _ => self.register(),

@@ -3,12 +3,12 @@
 use super::figures::{Figures, Run};
 use super::page::whole;
 
-const WIDTH: f64 = 720.0;
+const WIDTH: f64 = 860.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 20.0;
 const TOP: f64 = 50.0;
 const BOTTOM: f64 = 270.0;
-const COLOURS: [&str; 4] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd"];
+const COLOURS: [&str; 5] = ["#1f77b4", "#ff7f0e", "#2ca02c", "#9467bd", "#8c564b"];
 
 /// A group of bars for each database and count of connections, a bar for each way to fill and use it.
 pub(crate) fn svg(figures: &Figures) -> String {
@@ -78,7 +78,7 @@ fn names(groups: &[(String, u32)], kinds: &[String], group_width: f64) -> String
         }
     }
     for (index, kind) in kinds.iter().enumerate() {
-        let x = LEFT + index as f64 * 170.0;
+        let x = LEFT + index as f64 * 165.0;
         let colour = COLOURS[index % COLOURS.len()];
         body += &format!(
             "<rect x=\"{x:.1}\" y=\"26\" width=\"10\" height=\"10\" fill=\"{colour}\"/>\n"

@@ -50,7 +50,7 @@ pub(crate) struct Run {
     pub(crate) connections: u32,
     /// Devices in the database.
     pub(crate) stored: u32,
-    /// `in_turn` or `random`.
+    /// `in_turn`, `spread` (each device at the same distance from the one before) or `random`.
     pub(crate) order: String,
     pub(crate) per_second: f64,
     pub(crate) p50_us: u64,

@@ -69,13 +69,15 @@ otpd bench-fill --devices N --seed SEED
 taskset -c 0 otpd
 psql -c 'VACUUM (ANALYZE)' -c CHECKPOINT
 taskset -c 0 otpd bench-bare
-taskset -c 1 otpd bench --url … --bare … --connections 64 --order in-turn --filled SEED --json
+taskset -c 1 otpd bench --url … --bare … --connections 64 --order in-turn --filled SEED --stored N --json
 ```
 ";
 
 fn runs(runs: &[Run]) -> String {
     let mut text =
-        "| | devices stored | order | connections | verify/s | p50 ms | p99 ms | p99.9 ms \
+        "In turn: devices that were stored one after the other. Spread: each at the same distance \
+         from the one before, over all that are stored; at random: the same, shuffled.\n\n\
+         | | devices stored | order | connections | verify/s | p50 ms | p99 ms | p99.9 ms \
                     | to `/livez` | to bare | to updates | to pgbench | memory MiB \
                     | not accepted |\n\
                     |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n"
@@ -110,8 +112,8 @@ fn half(rows: &[Half]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "At half of what was reached over 64 connections with as many devices stored, in \
-                    turn, at a constant rate; latencies count from the moment a request was due:\n\n\
+    let mut text = "At half of what was reached over 64 connections with as many devices stored, \
+                    spread, at a constant rate; latencies count from the moment a request was due:\n\n\
                     | | devices stored | due/s | accepted/s | p50 ms | p99 ms | not accepted or not sent |\n\
                     |---|---|---|---|---|---|---|\n"
         .to_owned();
@@ -134,8 +136,8 @@ fn flood(rows: &[Flood]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let mut text = "With ten times the load due that was reached over as many devices, one request in \
-                    flight on each connection. What was \
+    let mut text = "With ten times the load due that was reached over as many devices, spread, one \
+                    request in flight on each connection. What was \
                     due and could not be sent, because all connections waited or the driver's core was \
                     full, is the difference between due and answered; `/livez` was asked every 20 ms \
                     meanwhile:\n\n\
