@@ -99,7 +99,7 @@ pub enum Order {
     /// The same, but spread evenly over all that were filled in.
     #[value(hide = true)]
     Spread,
-    /// Spread evenly and shuffled once: each verification touches another part of the database.
+    /// Shuffled once: each verification touches another part of the database.
     Random,
 }
 

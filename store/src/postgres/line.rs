@@ -73,11 +73,11 @@ impl Line {
         self.session.as_ref().ok_or(Trouble::Lost(None))
     }
 
-    /// Locks the chain's end and asks where it stands, what time it is, and which of those
-    /// API keys are no longer good.
-    pub(super) fn own_head<'a>(&self, keys: Vec<&'a str>) -> Call<'a> {
-        let call = Call::new(OWN_HEAD).with(self.tail.chain);
-        call.with(self.watch.looked()).with(keys)
+    /// Locks the chain's end and asks where it stands and what time it is: [`OWN_HEAD`] or
+    /// one that asks for more, by parameters that follow.
+    pub(super) fn own_head<'a>(&self, statement: &'static str) -> Call<'a> {
+        let call = Call::new(statement).with(self.tail.chain);
+        call.with(self.watch.looked())
     }
 
     /// The time of a batch: the database's, but never before what any chain has stored.
@@ -144,7 +144,7 @@ impl Line {
         // have all that came before a commit that has waited for them.
         let calls = vec![
             Call::new(BEGIN),
-            self.own_head(Vec::new()),
+            self.own_head(OWN_HEAD),
             Call::new(TOUCH_HEAD).with(self.tail.chain),
             Call::new(COMMIT),
         ];

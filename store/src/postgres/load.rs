@@ -40,12 +40,27 @@ macro_rules! challenge_columns {
     };
 }
 
+/// The lane's own end of the chain, with columns behind it.
+macro_rules! own_head {
+    ($more:literal) => {
+        concat!(
+            "SELECT seq, link,
+               CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT),
+               CASE WHEN CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
+                   BETWEEN CAST($2 AS BIGINT) AND CAST($2 AS BIGINT) + 999
+                 THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END",
+            $more,
+            " FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE"
+        )
+    };
+}
+
 statements! {
     BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
     COMMIT = "COMMIT";
     ROLLBACK = "ROLLBACK";
-    /// Rows are sorted below the lock in the plan, so they are locked in the order of
-    /// ids; the order cannot change under us, since ids never do. Nothing is waited for.
+    /// Rows come in the order of ids below the lock in the plan, so they are locked in that
+    /// order; it cannot change under us, since ids never do. Nothing is waited for.
     LOCK_FREE = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
                    g.recovery_tries FROM guards g
                  WHERE g.id = ANY(ARRAY(SELECT d.user_id FROM devices d WHERE d.name = ANY($1)))
@@ -53,26 +68,22 @@ statements! {
     /// The same when some attempts name people.
     LOCK_MIXED = "SELECT g.id, g.failures, g.locked_until, g.disabled_at, g.days, g.recovery_from,
                     g.recovery_tries FROM guards g
-                  WHERE g.id IN (SELECT d.user_id FROM devices d WHERE d.name = ANY($1)
-                    UNION SELECT u.id FROM users u WHERE u.name = ANY($2))
+                  WHERE g.id = ANY(ARRAY(SELECT d.user_id FROM devices d WHERE d.name = ANY($1)
+                    UNION ALL SELECT u.id FROM users u WHERE u.name = ANY($2)))
                   ORDER BY g.id FOR NO KEY UPDATE OF g SKIP LOCKED";
     /// The lane's own end of the chain. Who locks it next learns whether this batch
     /// was committed. The time is the batch's: it is read once the guards are locked.
     /// With it comes the latest time of all chains, unless the clock is in the second
     /// that began with the last look: reading them all costs something in every batch,
-    /// and a clock that went back is not in that second. Last come those of the given API
-    /// keys that are no longer good: a statement of their own would cost both sides more
-    /// than looking at them does.
-    OWN_HEAD = "SELECT seq, link,
-                  CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT),
-                  CASE WHEN CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)
-                      BETWEEN CAST($2 AS BIGINT) AND CAST($2 AS BIGINT) + 999
-                    THEN NULL ELSE (SELECT CAST(MAX(a.at) AS BIGINT) FROM chain_heads a) END,
-                  ARRAY(SELECT k.id FROM unnest(CAST($3 AS TEXT[])) AS k (id)
-                    LEFT JOIN api_keys a ON a.id = k.id
-                    WHERE a.id IS NULL OR a.revoked_at IS NOT NULL OR a.expires_at <=
-                      CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT))
-                FROM chain_heads WHERE chain = $1 FOR NO KEY UPDATE";
+    /// and a clock that went back is not in that second.
+    OWN_HEAD = own_head!("");
+    /// The same with those of the given API keys that are no longer good: one statement
+    /// less than asking for them apart.
+    OWN_HEAD_AND_DEAD_KEYS = own_head!(",
+               ARRAY(SELECT k.id FROM unnest(CAST($3 AS TEXT[])) AS k (id)
+                 LEFT JOIN api_keys a ON a.id = k.id
+                 WHERE a.id IS NULL OR a.revoked_at IS NOT NULL OR a.expires_at <=
+                   CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT))");
     /// Changes nothing, but makes the transaction one that writes.
     TOUCH_HEAD = "UPDATE chain_heads SET at = at WHERE chain = $1";
     DEVICES = concat!(device_columns!(), "WHERE d.name = ANY($1)");
@@ -120,8 +131,8 @@ impl From<StoreError> for Blind {
 
 /// Opens the transaction and reads.
 ///
-/// Each statement sees what was committed before *it* began. What stands in the rows
-/// that the locking statement joins may be older than the lock it waited for, so the
+/// Each statement sees what was committed before *it* began. What stands in the rows by
+/// which the locking statement finds the users may be older than the locks, so the
 /// devices are read by a statement of their own, after the lock: nobody changes them
 /// from then on.
 pub(super) async fn load(line: &Line, submissions: &[&Submission]) -> Result<Seen, Blind> {
@@ -135,10 +146,8 @@ pub(super) async fn load(line: &Line, submissions: &[&Submission]) -> Result<See
     let head = next();
     let own = read_head(&head)?;
     let mut loaded = Loaded::default();
-    for row in &head {
-        let dead: Vec<&str> = field(row, 4)?;
-        let dead = dead.into_iter().filter_map(|id| asked.keys.get(id));
-        loaded.revoked.extend(dead.map(|id| Arc::clone(id)));
+    if !asked.keys.is_empty() {
+        loaded.revoked = read_dead_keys(&head, &asked.keys)?;
     }
     let mut taken = HashSet::new();
     place_devices(&next(), &guards, &mut loaded, &mut taken)?;
@@ -192,6 +201,14 @@ impl<'a> Asked<'a> {
         asked
     }
 
+    fn head(&self, line: &Line) -> Call<'a> {
+        let keys: Vec<&str> = self.keys.keys().copied().collect();
+        match keys.is_empty() {
+            true => line.own_head(OWN_HEAD),
+            false => line.own_head(OWN_HEAD_AND_DEAD_KEYS).with(keys),
+        }
+    }
+
     fn calls(&self, line: &Line) -> Vec<Call<'a>> {
         let devices = || self.devices.clone();
         let people = || self.people.clone();
@@ -202,7 +219,7 @@ impl<'a> Asked<'a> {
         let mut calls = vec![
             Call::new(BEGIN),
             lock,
-            line.own_head(self.keys.keys().copied().collect()),
+            self.head(line),
             Call::new(DEVICES).with(devices()),
         ];
         if !self.people.is_empty() {
@@ -235,6 +252,20 @@ pub(super) fn read_head(rows: &[Row]) -> Result<Option<OwnHead>, StoreError> {
         clock: Time::from_millis(field(row, 2)?),
         mark: field::<Option<i64>>(row, 3)?.map(Time::from_millis),
     }))
+}
+
+/// Reads what the rows of [`OWN_HEAD_AND_DEAD_KEYS`] have besides: which of `keys` are no
+/// longer good.
+fn read_dead_keys(
+    rows: &[Row],
+    keys: &HashMap<&str, &Arc<str>>,
+) -> Result<HashSet<Arc<str>>, StoreError> {
+    let mut dead = HashSet::new();
+    for row in rows {
+        let found: Vec<&str> = field(row, 4)?;
+        dead.extend(found.iter().filter_map(|id| keys.get(id).copied().cloned()));
+    }
+    Ok(dead)
 }
 
 /// Devices with a locked guard, and the names of the others.

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::Inbox;
 use super::line::{Line, Recovery};
-use super::load::{BEGIN, COMMIT, read_head};
+use super::load::{BEGIN, COMMIT, OWN_HEAD, read_head};
 use super::save;
 use super::session::{Call, Failure, Session};
 use super::trouble::Trouble;
@@ -282,7 +282,7 @@ impl Manager {
             Call::new(BEGIN),
             Call::new(LOCK).with(guards),
             Call::new(KNOWN).with(guards),
-            self.line.own_head(Vec::new()),
+            self.line.own_head(OWN_HEAD),
         ];
         let done = self.line.session()?.round_trip(calls).await;
         let done = done.map_err(|failure| failure.trouble)?;

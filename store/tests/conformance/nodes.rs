@@ -200,6 +200,23 @@ async fn a_key_that_is_valid_no_more_is_noticed_in_the_batch() {
         assert!(matches!(refused, Err(StoreError::CallerRevoked)), "{id}");
     }
     assert!(is_accepted(&by("good").await.unwrap()));
+    // Side by side, and so in one batch, each is judged by its own.
+    let mut attempts = Vec::new();
+    for number in 0..16 {
+        let user = format!("user-{number}");
+        let device = enrol(&store, &user, &user).await;
+        let mut submission = device.submission(device.code(&store, 0).await);
+        let key = if number % 2 == 0 { "good" } else { "revoked" };
+        submission.key_id = Some(key.into());
+        attempts.push(store.attempt(submission));
+    }
+    let answers = futures_util::future::join_all(attempts).await;
+    for (number, answer) in answers.into_iter().enumerate() {
+        match number % 2 {
+            0 => assert!(is_accepted(&answer.unwrap()), "{number}"),
+            _ => assert!(matches!(answer, Err(StoreError::CallerRevoked)), "{number}"),
+        }
+    }
 }
 
 /// Two nodes keep an answer under the same idempotency key, for devices that share no

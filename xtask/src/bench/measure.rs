@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result};
 
 use super::driver::{Order, drive, drive_beside, pgbench};
 use super::figures::{After, Figures, Flood, Half, Run};
@@ -18,9 +18,9 @@ const FLOOD_CONNECTIONS: u32 = 2560;
 /// Length of a code's step.
 const STEP: Duration = Duration::from_secs(30);
 
-/// After so long a device takes three codes again, whatever it took before: the last of those was of
-/// the step after the present one.
-const ALL_NEW: Duration = Duration::from_secs(30 * 3 + 1);
+/// After so long a device takes three codes again, whatever it took before. The last one was at most of
+/// the step after its present one: three steps later that is before the server's window.
+const ALL_NEW: Duration = Duration::from_secs(3 * STEP.as_secs() + 1);
 
 /// Into a step, at most so far, a flood is started. It ends as far into one, a whole number of steps
 /// later, and what is driven after it need not wait for the next: near a step's end the driver waits.
@@ -128,7 +128,7 @@ impl Bench<'_> {
         for &connections in self.extent.connections {
             for order in ["in-turn", "random"] {
                 let scene = self.scene(kind, self.extent.few)?;
-                self.run(&scene, connections, order, 0)?;
+                self.run(&scene, connections, self.order(order, 0))?;
                 drop(scene);
                 self.pgbench(kind)?;
             }
@@ -136,33 +136,33 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// A large database, of which each run drives other devices: first some that are spread over all,
-    /// then neighbours. The servers are started anew for each run, as over the small databases: what
-    /// they do once a minute, over whatever the run before has left, is measured by the soak.
+    /// A large database, of which each run drives other devices: one after the other, of which each has
+    /// its turn once at most, then some that are spread over all. The servers are started anew for each
+    /// run, as over the small databases: what they do once a minute, over whatever the run before has
+    /// left, is measured by the soak.
     fn many(&mut self, kind: Kind, many: u32) -> Result<()> {
         let mut scene = self.scene(kind, many)?;
-        let few = self.extent.few;
+        let connections = self.extent.connections;
+        let part = many / connections.len() as u32;
+        for (place, &connections) in (0..).zip(connections) {
+            let neighbours = Order {
+                devices: part,
+                ..self.order("in-turn", place * part)
+            };
+            self.run(&scene, connections, neighbours)?;
+            scene.start_anew(self.program)?;
+        }
+        // Those that follow are among them.
+        std::thread::sleep(ALL_NEW);
         let mut offset = 0;
-        for &connections in self.extent.connections {
+        for &connections in connections {
             for order in ["spread", "random"] {
-                self.run(&scene, connections, order, offset)?;
+                self.run(&scene, connections, self.order(order, offset))?;
                 offset += 1;
                 scene.start_anew(self.program)?;
             }
         }
-        ensure!(offset < many / few, "runs share devices");
-        self.half(&scene, offset)?;
-        // Some of the neighbours were driven before.
-        std::thread::sleep(ALL_NEW);
-        for (place, &connections) in (0..).zip(self.extent.connections) {
-            scene.start_anew(self.program)?;
-            self.run(&scene, connections, "in-turn", place * few)?;
-        }
-        ensure!(
-            self.extent.connections.len() as u64 * u64::from(few) <= u64::from(many),
-            "runs share devices"
-        );
-        Ok(())
+        self.half(&scene, offset)
     }
 
     /// Ten times the load, and at once after it half the load over the same servers.
@@ -241,14 +241,14 @@ impl Bench<'_> {
         Ok(())
     }
 
-    fn run(&mut self, scene: &Scene, connections: u32, order: &str, offset: u32) -> Result<()> {
+    fn run(&mut self, scene: &Scene, connections: u32, order: Order<'_>) -> Result<()> {
         let (_bare, url) = bare_handler(self.program, scene.kind)?;
         let updates = self.server.map(Postgres::url);
         let order = Order {
             connections,
             bare: Some(&url),
             updates: updates.as_deref().filter(|_| scene.kind != Kind::Sqlite),
-            ..self.order(order, offset)
+            ..order
         };
         let answer = drive(self.program, scene, &order)?;
         let run = Run::read(scene.kind.name(), &answer, scene.resident_kib())?;
@@ -285,15 +285,19 @@ impl Bench<'_> {
         Ok(())
     }
 
-    /// Verifications per second over a database of that size at 64 connections or the most there were,
-    /// each device at the same distance from the one before: all one after the other where all are driven.
+    /// Verifications per second over a database of that size at 64 connections or the most there were:
+    /// of all devices one after the other where all are driven, else of some spread over all.
     fn reached(&self, kind: Kind, stored: u32) -> u32 {
         let connections = self.extent.usual_connections();
+        let order = match stored == self.extent.few {
+            true => "in_turn",
+            false => "spread",
+        };
         let run = self.figures.runs.iter().find(|run| {
             run.scene == kind.name()
                 && run.stored == stored
                 && run.connections == connections
-                && ["in_turn", "spread"].contains(&&*run.order)
+                && run.order == order
         });
         run.map_or(0.0, |run| run.per_second) as u32
     }
@@ -356,6 +360,15 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[test]
+    fn no_two_runs_over_many_devices_share_one() {
+        let (many, runs) = (FULL.many.unwrap(), FULL.connections.len() as u32);
+        // Those that are spread: two for each count of connections, and half the load.
+        assert!(2 * runs < many / FULL.few);
+        // Neighbours: each has its turn once at most.
+        assert!(many / runs >= 40_000 * FULL.seconds);
     }
 
     #[test]
