@@ -200,7 +200,7 @@ async fn a_key_that_is_valid_no_more_is_noticed_in_the_batch() {
         assert!(matches!(refused, Err(StoreError::CallerRevoked)), "{id}");
     }
     assert!(is_accepted(&by("good").await.unwrap()));
-    // Side by side, and so in one batch, each is judged by its own.
+    // Side by side, so that some share a batch: each is judged by its own.
     let mut attempts = Vec::new();
     for number in 0..16 {
         let user = format!("user-{number}");

@@ -77,7 +77,7 @@ taskset -c 1 otpd bench --url … --bare … --connections 64 --seconds 6 --orde
 fn runs(runs: &[Run]) -> String {
     let mut text =
         "In turn: devices that were stored one after the other, of a million each once at most. \
-         Spread: 60,000 at the same distance from each other, over all that are stored; at random: \
+         Spread: some at the same distance from each other, over all that are stored; at random: \
          the same, shuffled.\n\n\
          | | devices stored | order | connections | verify/s | p50 ms | p99 ms | p99.9 ms \
                     | to `/livez` | to bare | to updates | to pgbench | memory MiB \
