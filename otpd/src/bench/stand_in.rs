@@ -32,6 +32,8 @@ pub(super) struct Faults {
     drop_every: Option<u64>,
     /// Every fifth registration is answered 503 with `Retry-After: 0` at first.
     busy_registration: bool,
+    /// Each verification takes that long.
+    slow: Duration,
 }
 
 #[derive(Default)]
@@ -212,6 +214,9 @@ async fn serve(server: Arc<StandIn>, mut stream: TcpStream) {
                 return;
             }
         }
+        if head.starts_with("POST /api/v1/otp/verify ") {
+            tokio::time::sleep(server.faults.slow).await;
+        }
         let authorized = head.contains(&format!("\r\nAuthorization: Bearer {KEY}\r\n"));
         let Some((status, body)) = server.answer(
             head.lines().next().unwrap(),
@@ -315,8 +320,8 @@ fn enough_devices_last_for_the_whole_time() {
     let devices = lock(&server.devices);
     assert!(report.is_clean() && !report.exhausted, "{report}");
     assert_eq!(
-        report.verify.accepted + report.verify.unsent,
-        100,
+        (report.verify.accepted, report.verify.unsent),
+        (100, 0),
         "{report}"
     );
     assert_eq!(devices.refusals, 0);
@@ -329,6 +334,28 @@ fn enough_devices_last_for_the_whole_time() {
         (report.devices, report.devices_left, devices.live.len()),
         (100, 100, 100)
     );
+}
+
+/// One connection, one request due every 20 ms for a second, and a server that takes longer.
+#[test]
+fn what_is_due_at_the_end_is_sent_unless_the_server_is_far_behind() {
+    let behind = |slow| {
+        let server = StandIn::start(Faults {
+            slow: Duration::from_millis(slow),
+            ..Faults::default()
+        });
+        let words = "--devices 50 --connections 1 --seconds 1 --rate 50 --no-baseline";
+        let verify = bench(&server, KEY, words).unwrap().verify;
+        assert_eq!(verify.accepted + verify.unsent, 50, "{slow}");
+        let latency = &serde_json::to_value(&verify).unwrap()["latency_us"];
+        assert!(
+            latency["max"].as_u64() > Some(40_000),
+            "counted from when it was due"
+        );
+        verify.unsent
+    };
+    assert_eq!(behind(22), 0);
+    assert!(behind(60) > 10);
 }
 
 #[test]

@@ -27,6 +27,10 @@ const WATCH_PAUSE: Duration = Duration::from_millis(20);
 /// How late the runtime's timer may wake us: it counts in milliseconds, and so does the system call below it.
 const TIMER_GRAIN: Duration = Duration::from_millis(2);
 
+/// How long after the end of a phase what was due before it is still sent. So a server that keeps up is
+/// judged by how late its last answers were, and only one that is further behind leaves some unsent.
+const LATE: Duration = Duration::from_millis(500);
+
 /// What a measured phase needs to know besides its worker.
 #[derive(Clone, Debug)]
 pub(super) struct Phase {
@@ -255,15 +259,11 @@ impl Stream {
         while !self.pace.is_over(end) {
             let due = self.pace.wait(&self.signals).await;
             let present = now();
-            let grain = if due.is_some() {
-                TIMER_GRAIN
-            } else {
-                Duration::ZERO
-            };
+            let late = due.map_or(Duration::ZERO, |_| LATE);
             if self.signals.stop() {
                 break;
             }
-            if present >= end + grain {
+            if present >= end + late {
                 lock(&self.tally).unsent += self.pace.unsent(end) + u64::from(due.is_some());
                 break;
             }

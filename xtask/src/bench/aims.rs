@@ -27,8 +27,8 @@ struct Aim {
 pub(crate) fn table(figures: &Figures) -> String {
     let mut text = "Aims, judged from the figures below (of the runs at full speed those over 64 \
                     connections, where nothing else is said, but memory over all; small is the database of which every device was \
-                    driven). Flat is what stands at the end at most a tenth above what it was after a \
-                    minute, and growth whose last quarter costs at most a tenth more than the first. \
+                    driven). Flat is what rises in the last quarter (after a first minute) at most a tenth \
+                    above the most of the first quarter, and growth that costs at most a tenth more there. \
                     Normal is half the load with p99 under 20 ms and every answer an \
                     acceptance:\n\n\
                     | aim | | measured | met |\n|---|---|---|---|\n"
@@ -206,10 +206,10 @@ fn soak(soak: &Soak) -> Option<(String, bool)> {
     let mut words = format!(
         "{}: memory {} to {} MiB, descriptors {} to {}, growth {:.0} to {:.0} bytes",
         lasted(soak.seconds, soak.exhausted),
-        memory.settled / MIB,
-        memory.end / MIB,
-        descriptors.settled,
-        descriptors.end,
+        memory.first_quarter / MIB,
+        memory.last_quarter / MIB,
+        descriptors.first_quarter,
+        descriptors.last_quarter,
         growth.first_quarter,
         growth.last_quarter,
     );

@@ -200,10 +200,11 @@ fn soak(rows: &[Soak]) -> String {
         return String::new();
     }
     let mut text = "At full speed for longer, every device stored driven in turn. Memory and descriptors \
-                    (open files and connections): first, at most since then, at the end. Growth of the \
+                    (open files and connections): the most in the first quarter of the time since the first \
+                    look that counts, in all of it, and in its last quarter. Growth of the \
                     database (SQLite: the file and its log; PostgreSQL: `pg_database_size`) in bytes per \
-                    verification, in the first and in the last quarter of the time since then (whole minutes, \
-                    for some work is done once a minute). The pace is the server's own count \
+                    verification, in the same two quarters (whole minutes, for some work is done once a \
+                    minute). The pace is the server's own count \
                     between two looks, a few seconds apart:\n\n\
                     | | devices stored | connections | seconds | verify/s | pace/s | p99 ms | not accepted \
                     | first after | memory MiB | descriptors | growth |\n\
@@ -212,10 +213,12 @@ fn soak(rows: &[Soak]) -> String {
     let none = || "–".to_owned();
     let course = |course: Option<Course>, unit: u64| match course {
         Some(Course {
-            settled,
+            first_quarter,
             highest,
-            end,
-        }) => format!("{}, {}, {}", settled / unit, highest / unit, end / unit),
+            last_quarter,
+        }) => [first_quarter, highest, last_quarter]
+            .map(|most| (most / unit).to_string())
+            .join(", "),
         None => none(),
     };
     for row in rows {
@@ -335,7 +338,7 @@ mod tests {
             "| SQLite | 60,000 | 617 | 616 | 0.9 | 1.9 | 0 |",
             "| SQLite | 60,000 | 6 | 2560 | 12,340 | 4,000 | 1,200 | 8,400 | 0 | 7.0 | 31.5 | 99 |",
             "| SQLite | 2.5 to 4.5 | 617 | 610 | 0.9 | 21.9 | 4 |",
-            "| SQLite | 700,000 | 64 | 30 | 1,234 | 1,000 to 2,000 | 5.3 | 0 | 10 s | 60, 62, 61 | 77, 78, 77 | 300, 310 |",
+            "| SQLite | 700,000 | 64 | 30 | 1,234 | 1,000 to 2,000 | 5.3 | 0 | 10 s | 60, 62, 61 | 78, 78, 77 | 300, 310 |",
             "| at least 0.30 of the bare handler | SQLite | 0.500 (1,234 of 2,468) | yes |",
         ] {
             assert!(text.lines().any(|found| found == line), "{line} in\n{text}");

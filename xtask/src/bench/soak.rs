@@ -41,18 +41,19 @@ pub(crate) struct Sample {
     pub(crate) bytes: u64,
 }
 
-/// What something was once the server had settled, at most since then, and at the end.
+/// The most of something since the server had settled. An allocator takes and gives back, so what it
+/// happened to hold at two single moments says little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Course {
-    pub(crate) settled: u64,
+    pub(crate) first_quarter: u64,
     pub(crate) highest: u64,
-    pub(crate) end: u64,
+    pub(crate) last_quarter: u64,
 }
 
 impl Course {
-    /// Whether the end is at most a tenth above what it was when settled.
+    /// Whether the last quarter rose at most a tenth above the first.
     pub(crate) fn is_flat(self) -> bool {
-        self.end * 10 <= self.settled * 11
+        self.last_quarter * 10 <= self.first_quarter * 11
     }
 }
 
@@ -141,12 +142,16 @@ impl Soak {
 
     fn course(&self, value: impl Fn(&Sample) -> u64) -> Option<Course> {
         let load = self.under_load();
-        let start = settled(load)?;
-        let since = load.iter().filter(|sample| sample.seconds >= start.seconds);
+        let (first, last) = (settled(load)?.seconds, load.last()?.seconds);
+        let long = stretch(last - first);
+        let highest = |from: f64, to: f64| {
+            let seen = load.iter().filter(|s| (from..=to).contains(&s.seconds));
+            seen.map(&value).max()
+        };
         Some(Course {
-            settled: value(start),
-            highest: since.map(&value).max()?,
-            end: value(load.last()?),
+            first_quarter: highest(first, first + long)?,
+            highest: highest(first, last)?,
+            last_quarter: highest(last - long, last)?,
         })
     }
 
@@ -209,7 +214,7 @@ mod tests {
         });
         let course = flat.memory().unwrap();
         assert_eq!(
-            (course.settled, course.highest, course.end),
+            (course.first_quarter, course.highest, course.last_quarter),
             (60_000, 60_000, 60_000),
             "the warming up does not count"
         );
@@ -250,19 +255,38 @@ mod tests {
     fn a_height_that_went_away_is_told() {
         let peak = soak(|count| (if count == 3_000 { 90_000 } else { 50_000 }, 80, count));
         let course = peak.memory().unwrap();
-        assert_eq!((course.highest, course.end), (90_000, 50_000));
+        assert_eq!((course.highest, course.last_quarter), (90_000, 50_000));
         assert!(course.is_flat());
+    }
+
+    /// Up and down by two thirds all the time: high at the end and low a minute after the start is
+    /// no growth, and a low end hides none.
+    #[test]
+    fn what_goes_up_and_down_is_judged_by_its_heights() {
+        let swinging = |count: u64| 30_000 + count / 100 % 4 * 10_000;
+        let flat = soak(|count| (swinging(count + 100), swinging(count + 300), count));
+        for course in [flat.memory(), flat.descriptors()] {
+            let course = course.unwrap();
+            assert_eq!(
+                (course.first_quarter, course.highest, course.last_quarter),
+                (60_000, 60_000, 60_000)
+            );
+            assert!(course.is_flat());
+        }
+        let leak = soak(|count| (swinging(count) + count * 2, 80, count));
+        let course = leak.memory().unwrap();
+        assert!(!course.is_flat(), "{course:?}");
     }
 
     #[test]
     fn a_tenth_is_the_limit() {
-        let check = |end, flat| {
+        let check = |last_quarter, flat| {
             let course = Course {
-                settled: 100,
-                highest: end,
-                end,
+                first_quarter: 100,
+                highest: 111,
+                last_quarter,
             };
-            assert_eq!(course.is_flat(), flat, "{end}");
+            assert_eq!(course.is_flat(), flat, "{last_quarter}");
         };
         check(110, true);
         check(111, false);
