@@ -141,7 +141,6 @@ fn service_returns(server: &Server, senders: &mut [Sender], round: usize) -> Dur
             "no {what} {RETURN_LIMIT:?} after the database"
         );
     };
-    // Users belong to lanes, and each lane has a connection of its own.
     for sender in senders {
         wait("verification", &mut |admin| {
             sender.send(admin).status == 200

@@ -10,6 +10,7 @@ use super::inbox::Inbox;
 use super::line::{Line, Recovery};
 use super::load::{self, Blind, OwnHead};
 use super::save;
+use super::session::Call;
 use super::trouble::Trouble;
 use super::turns::{Turn, Turns};
 use crate::error::StoreError;
@@ -33,9 +34,20 @@ pub(super) struct Lane {
     line: Line,
     inbox: Arc<Inbox<Waiting>>,
     turns: Arc<Turns>,
+    /// Which of them this one is.
+    place: usize,
     judge: Arc<dyn Judge>,
     /// How long an attempt waits for a user whom somebody else works on, in milliseconds.
     wait_ms: i64,
+}
+
+/// The inbox of a lane that serves: shut when this is dropped.
+struct Open(Arc<Inbox<Waiting>>);
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.shut();
+    }
 }
 
 /// A batch that came to an end.
@@ -61,7 +73,7 @@ impl Lane {
     pub(super) fn new(
         line: Line,
         inbox: Arc<Inbox<Waiting>>,
-        turns: Arc<Turns>,
+        (turns, place): (Arc<Turns>, usize),
         judge: Arc<dyn Judge>,
         wait: Duration,
     ) -> Self {
@@ -69,6 +81,7 @@ impl Lane {
             line,
             inbox,
             turns,
+            place,
             judge,
             wait_ms: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
         }
@@ -77,6 +90,8 @@ impl Lane {
     /// Serves until the inbox is closed and empty.
     pub(super) async fn serve(mut self) {
         let turns = Arc::clone(&self.turns);
+        // Also when this panics: nothing may wait behind a lane that is gone.
+        let open = Open(Arc::clone(&self.inbox));
         let mut batch = Vec::with_capacity(LARGEST_BATCH);
         loop {
             let held = batch.len();
@@ -92,7 +107,8 @@ impl Lane {
                     () = self.line.ended() => Some(None),
                 }
             } else {
-                let lost = self.run(&mut batch, waiting, turns.begin()).await;
+                let turn = turns.begin(self.place, batch.len());
+                let lost = self.run(&mut batch, waiting, turn).await;
                 // Whoever has waited for this one is before it.
                 tokio::task::yield_now().await;
                 lost
@@ -102,12 +118,13 @@ impl Lane {
                 // is judged again: a second judgement could count one guess twice or
                 // find its own code spent.
                 batch.clear();
+                let _away = turns.leave(self.place);
                 if self.line.recover(maybe, &self.inbox).await == Recovery::Over {
                     break;
                 }
             }
         }
-        self.inbox.shut();
+        drop(open);
         self.line.close().await;
     }
 
@@ -187,11 +204,18 @@ impl Lane {
             Ok(judged) => judged,
             Err(error) => return Err(self.undo(Stop::Failed(error)).await),
         };
-        if writes.is_empty() {
+        let nothing_new = writes.is_empty();
+        if nothing_new && !replies.iter().flatten().flatten().any(|told| told.replayed) {
             self.line.roll_back().await.map_err(Stop::before_commit)?;
         } else {
             let session = self.line.session().map_err(Stop::before_commit)?;
-            let committed = session.round_trip(save::calls(&writes)).await;
+            let calls = match nothing_new {
+                // What is told again may stand in a commit of another lane or node whose wait
+                // for the standbys was cancelled. They have it once they have a later one.
+                true => vec![load::touch(self.line.tail.chain), Call::new(load::COMMIT)],
+                false => save::calls(&writes),
+            };
+            let committed = session.round_trip(calls).await;
             committed.map_err(|failure| match failure.trouble {
                 Trouble::Lost(error) => Stop::Lost(Some(writes.tail.clone()), Trouble::Lost(error)),
                 // The `COMMIT` behind the failed statement has ended the transaction.

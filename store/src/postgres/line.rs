@@ -8,7 +8,7 @@ use domain::chain::Head;
 
 use super::connect::Place;
 use super::inbox::Inbox;
-use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, TOUCH_HEAD, read_head};
+use super::load::{self, BEGIN, COMMIT, OWN_HEAD, OwnHead, read_head};
 use super::save;
 use super::session::{Call, Done, Session};
 use super::trouble::Trouble;
@@ -145,7 +145,7 @@ impl Line {
         let calls = vec![
             Call::new(BEGIN),
             self.own_head(OWN_HEAD),
-            Call::new(TOUCH_HEAD).with(self.tail.chain),
+            load::touch(self.tail.chain),
             Call::new(COMMIT),
         ];
         let done = session.round_trip(calls).await;

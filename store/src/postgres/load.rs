@@ -100,6 +100,11 @@ statements! {
               CAST(FLOOR(EXTRACT(EPOCH FROM clock_timestamp()) * 1000) AS BIGINT)";
 }
 
+/// Makes the transaction one whose commit waits for the standbys.
+pub(super) fn touch(chain: i64) -> Call<'static> {
+    Call::new(TOUCH_HEAD).with(chain)
+}
+
 /// What a batch saw.
 pub(super) struct Seen {
     /// `None` when the chain has no head.

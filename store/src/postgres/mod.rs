@@ -18,11 +18,10 @@ mod turns;
 mod value;
 mod watch;
 
-use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
-use domain::{Subject, Time};
+use domain::Time;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -85,6 +84,7 @@ pub(crate) struct Database {
 struct Writers {
     watch: Arc<Watch>,
     lanes: Vec<Arc<Inbox<Waiting>>>,
+    turns: Arc<Turns>,
     work: Arc<Inbox<Work>>,
     tasks: Mutex<Vec<JoinHandle<()>>>,
 }
@@ -155,7 +155,7 @@ impl Database {
     pub(crate) async fn attempt(&self, submission: Submission) -> Reply {
         let (reply, receiver) = oneshot::channel();
         self.writers()?.watch.refuse_unsafe()?;
-        let inbox = self.writers()?.lane_of(&submission.attempt.subject);
+        let inbox = self.writers()?.gathering();
         inbox.push(Waiting {
             submission,
             reply,
@@ -221,7 +221,7 @@ impl Database {
     }
 
     /// Whether every lane that was started is connected and at work: reading may go on
-    /// while some users are not served.
+    /// while nothing is judged.
     pub(crate) fn serves(&self) -> bool {
         self.writers.get().is_none_or(Writers::serve)
     }
@@ -281,14 +281,14 @@ impl Writers {
             let (place, judge, watch) = (Arc::clone(place), Arc::clone(judge), Arc::clone(&watch));
             Line::open(place, judge, watch, statements)
         };
-        let turns = Arc::new(Turns::default());
+        let turns = Arc::new(Turns::new(number));
         let mut lanes = Vec::new();
         let mut tasks = Vec::new();
-        for _ in 0..number {
+        for place in 0..number {
             let line = open(line::statements().collect()).await?;
             let inbox = Arc::new(Inbox::new(ATTEMPT_PLACES));
-            let (own, turns) = (Arc::clone(&inbox), Arc::clone(&turns));
-            let lane = Lane::new(line, own, turns, Arc::clone(judge), wait);
+            let (own, turn) = (Arc::clone(&inbox), (Arc::clone(&turns), place));
+            let lane = Lane::new(line, own, turn, Arc::clone(judge), wait);
             tasks.push(tokio::spawn(lane.serve()));
             lanes.push(inbox);
         }
@@ -299,19 +299,21 @@ impl Writers {
         Ok(Self {
             watch,
             lanes,
+            turns,
             work,
             tasks: Mutex::new(tasks),
         })
     }
 
-    /// All attempts at a subject go through the same lane, so they stay in order. Two
-    /// subjects of one user may be in two lanes: the guard's lock decides between them.
-    fn lane_of(&self, subject: &Subject) -> &Inbox<Waiting> {
-        let mut hasher = DefaultHasher::new();
-        subject.hash(&mut hasher);
-        // The remainder is less than the number of lanes, and there is at least one.
-        let place = hasher.finish() % self.lanes.len() as u64;
-        &self.lanes[place as usize]
+    /// Where an attempt goes: the lane that gathers, or the next one that has a connection.
+    /// Attempts at one user may be in two lanes: the guard's lock decides between them.
+    fn gathering(&self) -> &Inbox<Waiting> {
+        let first = self.turns.gathering();
+        let (before, from) = self.lanes.split_at(first);
+        let mut order = from.iter().chain(before);
+        order
+            .find(|lane| lane.is_open())
+            .unwrap_or(&self.lanes[first])
     }
 
     /// Whether every lane is connected and at work.

@@ -1,7 +1,7 @@
-//! The lanes of a node take turns, unless so much waits that more than one has enough to do.
+//! The lanes of a node take turns: what comes gathers in one of them, and two work side by side only where each has enough.
 
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -12,26 +12,79 @@ const ENOUGH: usize = 24;
 /// The longest that anybody waits for others to gather: about as long as a commit takes.
 const PATIENCE: Duration = Duration::from_millis(2);
 
-/// Which lanes are at work. Much of what a transaction costs does not depend on how many
-/// attempts it holds. So a lane that has few lets another one finish first: meanwhile more come.
-#[derive(Debug, Default)]
+/// A lane that is at work for so long is stuck: nobody waits for it, and nothing gathers in it.
+const STUCK: Duration = Duration::from_millis(100);
+
+/// Which lanes are at work, and which one gathers. Much of what a transaction costs does not
+/// depend on how many attempts it holds. So what comes gathers in one lane, and a lane that has
+/// few lets another one finish first: meanwhile more come.
+///
+/// Several threads look and change at once; what is stale is so for one transaction.
 pub(super) struct Turns {
-    at_work: AtomicUsize,
+    /// Milliseconds since some moment.
+    now: Box<dyn Fn() -> u64 + Send + Sync>,
+    lanes: Vec<Lane>,
+    gathering: AtomicUsize,
     freed: Notify,
 }
 
-/// A lane at work, until this is dropped.
-pub(super) struct Turn<'a>(&'a Turns);
+#[derive(Debug, Default)]
+struct Lane {
+    /// How many attempts it works on.
+    attempts: AtomicUsize,
+    /// When it began, or [`AWAY`], in milliseconds.
+    since: AtomicU64,
+}
+
+/// In place of the time at which a lane began: it has no connection.
+const AWAY: u64 = u64::MAX;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Idle,
+    /// With how many attempts, and since when.
+    AtWork(usize, u64),
+    Stuck,
+}
+
+/// A lane at work or away, until this is dropped.
+pub(super) struct Turn<'a> {
+    turns: &'a Turns,
+    lane: usize,
+}
 
 impl Turns {
+    pub(super) fn new(lanes: usize) -> Self {
+        let start = Instant::now();
+        Self::with_clock(lanes, move || {
+            u64::try_from(start.elapsed().as_millis()).unwrap_or(AWAY - 1)
+        })
+    }
+
+    fn with_clock(lanes: usize, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
+        Self {
+            now: Box::new(now),
+            lanes: (0..lanes).map(|_| Lane::default()).collect(),
+            gathering: AtomicUsize::new(0),
+            freed: Notify::new(),
+        }
+    }
+
+    /// The lane that is to get what comes now: one that begins soon.
+    pub(super) fn gathering(&self) -> usize {
+        self.gathering.load(Relaxed)
+    }
+
     /// Waits until it is worth to begin with what is in the inbox; not at all if that is nothing.
     pub(super) async fn wait<T>(&self, inbox: &Inbox<T>) {
         let gather = async {
-            while self.at_work.load(Relaxed) > 0 && (1..ENOUGH).contains(&inbox.len()) {
+            while let Some(enough) = self.enough()
+                && (1..enough).contains(&inbox.len())
+            {
                 tokio::select! {
                     () = self.freed.notified() => {}
                     // Also when no more will come.
-                    () = inbox.gathered(ENOUGH) => break,
+                    () = inbox.gathered(enough) => break,
                 }
             }
         };
@@ -39,17 +92,79 @@ impl Turns {
         let _ = tokio::time::timeout(PATIENCE, gather).await;
     }
 
-    /// A lane begins.
-    pub(super) fn begin(&self) -> Turn<'_> {
-        self.at_work.fetch_add(1, Relaxed);
-        Turn(self)
+    /// A lane begins with so many attempts. What comes from now on is for another one.
+    pub(super) fn begin(&self, lane: usize, attempts: usize) -> Turn<'_> {
+        self.take(lane, attempts, (self.now)())
+    }
+
+    /// A lane has lost its connection. What comes until it is back is for another one.
+    pub(super) fn leave(&self, lane: usize) -> Turn<'_> {
+        self.take(lane, 1, AWAY)
+    }
+
+    fn take(&self, lane: usize, attempts: usize, since: u64) -> Turn<'_> {
+        if let Some(of) = self.lanes.get(lane) {
+            of.since.store(since, Relaxed);
+            of.attempts.store(attempts, Relaxed);
+        }
+        if self.gathering() == lane {
+            self.gathering.store(self.after(lane), Relaxed);
+        }
+        Turn { turns: self, lane }
+    }
+
+    /// The lane that is to gather once this one has begun: one that is idle, or else the one
+    /// that began first, or else itself.
+    fn after(&self, lane: usize) -> usize {
+        let number = self.lanes.len();
+        let others = (1..number).map(|step| (lane + step) % number);
+        let begins = |other: &usize| match self.state(*other) {
+            State::Idle => Some(0),
+            State::AtWork(_, since) => Some(since + 1),
+            State::Stuck => None,
+        };
+        let able = others.filter_map(|other| Some((begins(&other)?, other)));
+        able.min_by_key(|(begins, _)| *begins)
+            .map_or(lane, |(_, other)| other)
+    }
+
+    /// How many have to wait in a lane for it to begin beside those at work: as many as one of
+    /// them has, so that the lanes share what there is, and one commits while another reads.
+    /// `None` when none is at work.
+    fn enough(&self) -> Option<usize> {
+        let states = (0..self.lanes.len()).map(|lane| self.state(lane));
+        let (lanes, attempts) = states.fold((0, 0), |(lanes, sum), state| match state {
+            State::AtWork(attempts, _) => (lanes + 1, sum + attempts),
+            State::Idle | State::Stuck => (lanes, sum),
+        });
+        (lanes > 0).then(|| ENOUGH.max(attempts / lanes.max(1)))
+    }
+
+    fn state(&self, lane: usize) -> State {
+        let Some(of) = self.lanes.get(lane) else {
+            return State::Stuck;
+        };
+        let (attempts, since) = (of.attempts.load(Relaxed), of.since.load(Relaxed));
+        let limit = u64::try_from(STUCK.as_millis()).unwrap_or(u64::MAX);
+        match attempts {
+            0 => State::Idle,
+            _ if since == AWAY || (self.now)().saturating_sub(since) > limit => State::Stuck,
+            _ => State::AtWork(attempts, since),
+        }
     }
 }
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.at_work.fetch_sub(1, Relaxed);
-        self.0.freed.notify_one();
+        let Self { turns, lane } = *self;
+        if let Some(of) = turns.lanes.get(lane) {
+            of.attempts.store(0, Relaxed);
+        }
+        // An idle lane begins sooner than one at work.
+        if turns.state(turns.gathering()) != State::Idle {
+            turns.gathering.store(lane, Relaxed);
+        }
+        turns.freed.notify_one();
     }
 }
 
@@ -57,6 +172,7 @@ impl Drop for Turn<'_> {
 mod tests {
     use std::future::poll_fn;
     use std::pin::{Pin, pin};
+    use std::sync::Arc;
     use std::task::Poll;
 
     use super::*;
@@ -73,12 +189,12 @@ mod tests {
         poll_fn(|cx| Poll::Ready(wait.as_mut().poll(cx).is_pending())).await
     }
 
-    /// A lane with that many attempts, while another one is at work: whether it waits, at
-    /// first and when something has happened.
-    async fn check(waiting: usize, at_first: bool, event: Event, then: bool) {
-        let (turns, inbox) = (Turns::default(), Inbox::new(2 * ENOUGH));
+    /// A lane with that many attempts, while another one is at work with `other` of them:
+    /// whether it waits, at first and when something has happened.
+    async fn check(other: usize, waiting: usize, at_first: bool, event: Event, then: bool) {
+        let (turns, inbox) = (Turns::new(2), Inbox::new(256));
         (0..waiting).for_each(|item| inbox.push(item).unwrap());
-        let mut other = Some(turns.begin());
+        let mut other = Some(turns.begin(0, other));
         let mut wait = pin!(turns.wait(&inbox));
         assert_eq!(waits(wait.as_mut()).await, at_first, "{waiting}");
         match event {
@@ -94,43 +210,116 @@ mod tests {
 
     #[tokio::test]
     async fn few_attempts_wait_for_the_lane_at_work() {
-        check(1, true, Event::OtherEnds, false).await;
-        check(ENOUGH - 1, true, Event::OtherEnds, false).await;
+        check(1, 1, true, Event::OtherEnds, false).await;
+        check(1, ENOUGH - 1, true, Event::OtherEnds, false).await;
+        check(100, 99, true, Event::OtherEnds, false).await;
     }
 
     #[tokio::test]
     async fn enough_attempts_and_none_do_not_wait() {
-        check(ENOUGH, false, Event::OtherEnds, false).await;
-        check(0, false, Event::OtherEnds, false).await;
+        check(ENOUGH, ENOUGH, false, Event::OtherEnds, false).await;
+        check(100, 100, false, Event::OtherEnds, false).await;
+        check(100, 0, false, Event::OtherEnds, false).await;
     }
 
     #[tokio::test]
     async fn those_who_gather_meanwhile_go_together() {
-        check(4, true, Event::Come(ENOUGH - 5), true).await;
-        check(4, true, Event::Come(ENOUGH - 4), false).await;
+        check(1, 4, true, Event::Come(ENOUGH - 5), true).await;
+        check(1, 4, true, Event::Come(ENOUGH - 4), false).await;
+        check(100, 4, true, Event::Come(95), true).await;
+        check(100, 4, true, Event::Come(96), false).await;
     }
 
     #[tokio::test]
     async fn nobody_waits_once_the_server_stops() {
-        check(4, true, Event::Stop, false).await;
+        check(1, 4, true, Event::Stop, false).await;
     }
 
     #[tokio::test]
     async fn nobody_waits_when_no_lane_is_at_work() {
-        let (turns, inbox) = (Turns::default(), Inbox::new(1));
-        drop(turns.begin());
+        let (turns, inbox) = (Turns::new(2), Inbox::new(1));
+        drop(turns.begin(0, 1));
         inbox.push(0).unwrap();
         assert!(!waits(pin!(turns.wait(&inbox))).await);
     }
 
     #[tokio::test]
     async fn a_lane_that_is_stuck_keeps_no_other_one() {
-        let (turns, inbox) = (Turns::default(), Inbox::new(1));
+        let (turns, inbox) = (Turns::new(2), Inbox::new(1));
         inbox.push(0).unwrap();
-        let _stuck = turns.begin();
+        let _stuck = turns.begin(0, 1);
         let mut wait = pin!(turns.wait(&inbox));
         assert!(waits(wait.as_mut()).await);
         let long = Duration::from_secs(60);
         assert!(tokio::time::timeout(long, wait).await.is_ok());
+    }
+
+    /// With a clock that is moved by so many milliseconds.
+    fn with_clock(lanes: usize) -> (Turns, impl Fn(u64)) {
+        let time = Arc::new(AtomicU64::new(7));
+        let seen = Arc::clone(&time);
+        let turns = Turns::with_clock(lanes, move || seen.load(Relaxed));
+        (turns, move |ms| drop(time.fetch_add(ms, Relaxed)))
+    }
+
+    #[track_caller]
+    fn gathers(turns: &Turns, expected: usize) {
+        assert_eq!(turns.gathering(), expected);
+    }
+
+    #[test]
+    fn what_comes_gathers_in_a_lane_that_begins_soon() {
+        let (turns, pass) = with_clock(3);
+        gathers(&turns, 0);
+        let zero = turns.begin(0, 1);
+        gathers(&turns, 1);
+        pass(1);
+        let two = turns.begin(2, 1);
+        gathers(&turns, 1);
+        pass(1);
+        let one = turns.begin(1, 1);
+        // All are at work; the one that began first.
+        gathers(&turns, 0);
+        drop(two);
+        gathers(&turns, 2);
+        drop((zero, one));
+        gathers(&turns, 2);
+        drop(turns.begin(2, 1));
+        gathers(&turns, 0);
+    }
+
+    #[test]
+    fn nothing_gathers_in_a_lane_that_is_stuck_or_away() {
+        let (turns, pass) = with_clock(2);
+        let stuck = turns.begin(0, 1);
+        gathers(&turns, 1);
+        pass(50);
+        drop(turns.begin(1, 1));
+        gathers(&turns, 1);
+        pass(100);
+        let one = turns.begin(1, 1);
+        gathers(&turns, 1);
+        drop(stuck);
+        gathers(&turns, 0);
+        let away = turns.leave(0);
+        gathers(&turns, 1);
+        drop(one);
+        drop(turns.begin(1, 1));
+        gathers(&turns, 1);
+        // Nor does anybody wait for it.
+        assert_eq!(turns.enough(), None);
+        drop(away);
+        let one = turns.begin(1, 1);
+        gathers(&turns, 0);
+        drop(one);
+    }
+
+    #[test]
+    fn a_lane_alone_gathers_what_comes() {
+        let turns = Turns::new(1);
+        let turn = turns.begin(0, 1);
+        gathers(&turns, 0);
+        drop(turn);
+        gathers(&turns, 0);
     }
 }
