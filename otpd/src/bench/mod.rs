@@ -26,6 +26,8 @@ mod workers;
 #[cfg(test)]
 mod compared;
 #[cfg(test)]
+mod rated;
+#[cfg(test)]
 mod stand_in;
 
 pub use args::{ApiKey, BenchArgs, DatabaseUrl, Order};

@@ -107,8 +107,9 @@ impl Lane {
                     () = self.line.ended() => Some(None),
                 }
             } else {
-                let turn = turns.begin(self.place, batch.len());
-                let lost = self.run(&mut batch, waiting, turn).await;
+                let (place, turn) = (self.place, turns.begin(self.place, batch.len()));
+                let run = self.run(&mut batch, waiting, turn);
+                let lost = turns.watch(place, run).await;
                 // Whoever has waited for this one is before it.
                 tokio::task::yield_now().await;
                 lost

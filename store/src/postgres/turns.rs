@@ -1,7 +1,8 @@
 //! The lanes of a node take turns: what comes gathers in one of them, and two work side by side only where each has enough.
 
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::pin::pin;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -20,31 +21,30 @@ const STUCK: Duration = Duration::from_millis(100);
 /// few lets another one finish first: meanwhile more come.
 ///
 /// Several threads look and change at once; what is stale is so for one transaction.
+#[derive(Debug)]
 pub(super) struct Turns {
-    /// Milliseconds since some moment.
-    now: Box<dyn Fn() -> u64 + Send + Sync>,
     lanes: Vec<Lane>,
     gathering: AtomicUsize,
+    begun: AtomicUsize,
     freed: Notify,
 }
 
 #[derive(Debug, Default)]
 struct Lane {
-    /// How many attempts it works on.
+    /// How many attempts it works on; 0 is idle, [`PASSED_OVER`] stuck.
     attempts: AtomicUsize,
-    /// When it began, or [`AWAY`], in milliseconds.
-    since: AtomicU64,
+    /// Which beginning it was, of all lanes.
+    began: AtomicUsize,
 }
 
-/// In place of the time at which a lane began: it has no connection.
-const AWAY: u64 = u64::MAX;
+/// In place of a number of attempts: nobody is to count on this lane.
+const PASSED_OVER: usize = usize::MAX;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Idle,
-    /// With how many attempts, and since when.
-    AtWork(usize, u64),
-    Stuck,
+    AtWork { attempts: usize, began: usize },
+    PassedOver,
 }
 
 /// A lane at work or away, until this is dropped.
@@ -55,17 +55,10 @@ pub(super) struct Turn<'a> {
 
 impl Turns {
     pub(super) fn new(lanes: usize) -> Self {
-        let start = Instant::now();
-        Self::with_clock(lanes, move || {
-            u64::try_from(start.elapsed().as_millis()).unwrap_or(AWAY - 1)
-        })
-    }
-
-    fn with_clock(lanes: usize, now: impl Fn() -> u64 + Send + Sync + 'static) -> Self {
         Self {
-            now: Box::new(now),
             lanes: (0..lanes).map(|_| Lane::default()).collect(),
             gathering: AtomicUsize::new(0),
+            begun: AtomicUsize::new(0),
             freed: Notify::new(),
         }
     }
@@ -94,23 +87,44 @@ impl Turns {
 
     /// A lane begins with so many attempts. What comes from now on is for another one.
     pub(super) fn begin(&self, lane: usize, attempts: usize) -> Turn<'_> {
-        self.take(lane, attempts, (self.now)())
+        if let Some(of) = self.lanes.get(lane) {
+            of.began.store(self.begun.fetch_add(1, Relaxed), Relaxed);
+            of.attempts.store(attempts, Relaxed);
+        }
+        self.hand_on(lane);
+        Turn { turns: self, lane }
     }
 
     /// A lane has lost its connection. What comes until it is back is for another one.
     pub(super) fn leave(&self, lane: usize) -> Turn<'_> {
-        self.take(lane, 1, AWAY)
+        self.begin(lane, PASSED_OVER)
     }
 
-    fn take(&self, lane: usize, attempts: usize, since: u64) -> Turn<'_> {
-        if let Some(of) = self.lanes.get(lane) {
-            of.since.store(since, Relaxed);
-            of.attempts.store(attempts, Relaxed);
+    /// Does the work of a lane that has begun.
+    pub(super) async fn watch<F: Future>(&self, lane: usize, work: F) -> F::Output {
+        let mut work = pin!(work);
+        if let Ok(done) = tokio::time::timeout(STUCK, work.as_mut()).await {
+            return done;
         }
+        self.pass_over(lane);
+        work.await
+    }
+
+    fn pass_over(&self, lane: usize) {
+        let of = self.lanes.get(lane);
+        // One that has ended its turn is left as it is.
+        let stuck = |attempts: usize| (attempts > 0).then_some(PASSED_OVER);
+        let passed = of.map(|of| of.attempts.fetch_update(Relaxed, Relaxed, stuck));
+        if let Some(Ok(_)) = passed {
+            self.hand_on(lane);
+            self.freed.notify_one();
+        }
+    }
+
+    fn hand_on(&self, lane: usize) {
         if self.gathering() == lane {
             self.gathering.store(self.after(lane), Relaxed);
         }
-        Turn { turns: self, lane }
     }
 
     /// The lane that is to gather once this one has begun: one that is idle, or else the one
@@ -118,13 +132,12 @@ impl Turns {
     fn after(&self, lane: usize) -> usize {
         let number = self.lanes.len();
         let others = (1..number).map(|step| (lane + step) % number);
-        let begins = |other: &usize| match self.state(*other) {
-            State::Idle => Some(0),
-            State::AtWork(_, since) => Some(since + 1),
-            State::Stuck => None,
-        };
-        let able = others.filter_map(|other| Some((begins(&other)?, other)));
-        able.min_by_key(|(begins, _)| *begins)
+        let able = others.filter_map(|other| match self.state(other) {
+            State::Idle => Some((None, other)),
+            State::AtWork { began, .. } => Some((Some(began), other)),
+            State::PassedOver => None,
+        });
+        able.min_by_key(|(began, _)| *began)
             .map_or(lane, |(_, other)| other)
     }
 
@@ -134,22 +147,23 @@ impl Turns {
     fn enough(&self) -> Option<usize> {
         let states = (0..self.lanes.len()).map(|lane| self.state(lane));
         let (lanes, attempts) = states.fold((0, 0), |(lanes, sum), state| match state {
-            State::AtWork(attempts, _) => (lanes + 1, sum + attempts),
-            State::Idle | State::Stuck => (lanes, sum),
+            State::AtWork { attempts, .. } => (lanes + 1, sum + attempts),
+            State::Idle | State::PassedOver => (lanes, sum),
         });
         (lanes > 0).then(|| ENOUGH.max(attempts / lanes.max(1)))
     }
 
     fn state(&self, lane: usize) -> State {
         let Some(of) = self.lanes.get(lane) else {
-            return State::Stuck;
+            return State::PassedOver;
         };
-        let (attempts, since) = (of.attempts.load(Relaxed), of.since.load(Relaxed));
-        let limit = u64::try_from(STUCK.as_millis()).unwrap_or(u64::MAX);
-        match attempts {
+        match of.attempts.load(Relaxed) {
             0 => State::Idle,
-            _ if since == AWAY || (self.now)().saturating_sub(since) > limit => State::Stuck,
-            _ => State::AtWork(attempts, since),
+            PASSED_OVER => State::PassedOver,
+            attempts => State::AtWork {
+                attempts,
+                began: of.began.load(Relaxed),
+            },
         }
     }
 }
@@ -172,7 +186,6 @@ impl Drop for Turn<'_> {
 mod tests {
     use std::future::poll_fn;
     use std::pin::{Pin, pin};
-    use std::sync::Arc;
     use std::task::Poll;
 
     use super::*;
@@ -254,14 +267,6 @@ mod tests {
         assert!(tokio::time::timeout(long, wait).await.is_ok());
     }
 
-    /// With a clock that is moved by so many milliseconds.
-    fn with_clock(lanes: usize) -> (Turns, impl Fn(u64)) {
-        let time = Arc::new(AtomicU64::new(7));
-        let seen = Arc::clone(&time);
-        let turns = Turns::with_clock(lanes, move || seen.load(Relaxed));
-        (turns, move |ms| drop(time.fetch_add(ms, Relaxed)))
-    }
-
     #[track_caller]
     fn gathers(turns: &Turns, expected: usize) {
         assert_eq!(turns.gathering(), expected);
@@ -269,14 +274,12 @@ mod tests {
 
     #[test]
     fn what_comes_gathers_in_a_lane_that_begins_soon() {
-        let (turns, pass) = with_clock(3);
+        let turns = Turns::new(3);
         gathers(&turns, 0);
         let zero = turns.begin(0, 1);
         gathers(&turns, 1);
-        pass(1);
         let two = turns.begin(2, 1);
         gathers(&turns, 1);
-        pass(1);
         let one = turns.begin(1, 1);
         // All are at work; the one that began first.
         gathers(&turns, 0);
@@ -289,21 +292,10 @@ mod tests {
     }
 
     #[test]
-    fn nothing_gathers_in_a_lane_that_is_stuck_or_away() {
-        let (turns, pass) = with_clock(2);
-        let stuck = turns.begin(0, 1);
-        gathers(&turns, 1);
-        pass(50);
-        drop(turns.begin(1, 1));
-        gathers(&turns, 1);
-        pass(100);
-        let one = turns.begin(1, 1);
-        gathers(&turns, 1);
-        drop(stuck);
-        gathers(&turns, 0);
+    fn nothing_gathers_in_a_lane_that_is_away() {
+        let turns = Turns::new(2);
         let away = turns.leave(0);
         gathers(&turns, 1);
-        drop(one);
         drop(turns.begin(1, 1));
         gathers(&turns, 1);
         // Nor does anybody wait for it.
@@ -312,6 +304,31 @@ mod tests {
         let one = turns.begin(1, 1);
         gathers(&turns, 0);
         drop(one);
+        turns.pass_over(0);
+        gathers(&turns, 0);
+    }
+
+    #[tokio::test]
+    async fn a_lane_that_takes_too_long_is_passed_over_until_it_ends() {
+        let turns = Turns::new(2);
+        let work = async {
+            let one = turns.begin(1, 1);
+            let zero = turns.begin(0, 1);
+            drop(one);
+            gathers(&turns, 1);
+            let one = turns.begin(1, 1);
+            gathers(&turns, 0);
+            tokio::time::sleep(2 * STUCK).await;
+            gathers(&turns, 1);
+            assert_eq!(turns.enough(), Some(ENOUGH), "the other one is at work");
+            drop(one);
+            assert_eq!(turns.enough(), None);
+            drop(zero);
+        };
+        turns.watch(0, work).await;
+        drop(turns.begin(1, 1));
+        gathers(&turns, 0);
+        assert_eq!(turns.watch(0, std::future::ready(7)).await, 7);
     }
 
     #[test]

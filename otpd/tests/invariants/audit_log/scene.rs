@@ -28,7 +28,8 @@ pub(super) struct Scene {
 impl Scene {
     pub(super) fn new(engine: Engine) -> Self {
         let database = Database::new(engine);
-        let node = Node::new(&database);
+        // All attempts of one life in one chain.
+        let node = Node::new(&database).with("OTPD_DATABASE__LANES", "1");
         for life in 0..3 {
             let server = node.start();
             let mut admin = server.admin();
