@@ -9,4 +9,5 @@ pub mod first_start;
 pub mod logging;
 pub mod picture;
 pub mod system;
+pub mod threads;
 pub mod wiring;

@@ -10,6 +10,7 @@ use otpd::cli::{Cli, Command, RootCommand};
 use otpd::commands;
 use otpd::config::{self, Inputs, Loaded};
 use otpd::system::{SystemClock, SystemRandom};
+use otpd::threads;
 use otpd::wiring::Surroundings;
 
 #[global_allocator]
@@ -72,6 +73,7 @@ fn with_settings(command: &Command) -> anyhow::Result<ExitCode> {
     // allocator gives a thread's memory back to the system.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
+        .worker_threads(threads::number(&loaded.settings))
         .thread_keep_alive(Duration::from_secs(3))
         .build()?;
     runtime.block_on(dispatch(command, &loaded, &around))

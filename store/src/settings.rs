@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::postgres::address;
+
 /// Which database.
 #[derive(Clone, Debug)]
 pub enum Target {
@@ -10,6 +12,18 @@ pub enum Target {
     Sqlite(PathBuf),
     /// A `postgresql://` URL, for any number of processes.
     Postgres(String),
+}
+
+impl Target {
+    /// Whether a database server on this very machine has it, which needs processors of its own.
+    /// `false` for an address that cannot be read, too.
+    #[must_use]
+    pub fn is_server_here(&self) -> bool {
+        match self {
+            Self::Sqlite(_) => false,
+            Self::Postgres(url) => address::are_here(url),
+        }
+    }
 }
 
 /// Settings of this crate.

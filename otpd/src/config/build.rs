@@ -116,6 +116,9 @@ fn server(r: &mut Reader, folder: &Path, leave: Duration) -> Server {
         public_url: r.parsed("server.public_url", None, checks::public_url),
         tls: tls(r, folder),
         trusted_proxies: trusted_proxies(r),
+        threads: r.parsed("server.threads", None, |text| {
+            checks::unless_automatic(text, 1..=1_024, "threads")
+        }),
         max_connections: r.whole("server.max_connections", 1..=1_000_000, "connections"),
         max_connections_per_address: r.whole(
             "server.max_connections_per_address",
@@ -126,7 +129,8 @@ fn server(r: &mut Reader, folder: &Path, leave: Duration) -> Server {
         body_timeout: seconds(r, "server.body_seconds", 1..=300),
         idle_timeout: seconds(r, "server.idle_seconds", 1..=3_600),
         leave_timeout: r.parsed("server.leave_seconds", leave, |text| {
-            checks::seconds(text, leave, 3_600)
+            let seconds = checks::unless_automatic(text, 0..=3_600, "seconds")?;
+            Ok(seconds.map_or(leave, Duration::from_secs))
         }),
         drain_timeout: seconds(r, "server.drain_seconds", 0..=3_600),
     }

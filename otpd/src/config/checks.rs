@@ -1,7 +1,9 @@
 //! Reads single texts of the configuration: what each must look like, and the words when it does not.
 
+use std::fmt::Display;
 use std::net::IpAddr;
-use std::time::Duration;
+use std::ops::RangeInclusive;
+use std::str::FromStr;
 
 use super::known::distance;
 use super::problem::quoted;
@@ -146,17 +148,24 @@ pub(super) fn switch(text: &str, automatic: bool) -> Result<bool, Fault> {
     }
 }
 
-/// Seconds, or what "auto" stands for.
-pub(super) fn seconds(text: &str, automatic: Duration, most: u64) -> Result<Duration, Fault> {
+/// A whole number, or `None` for "auto".
+pub(super) fn unless_automatic<T: FromStr + PartialOrd + Display>(
+    text: &str,
+    bounds: RangeInclusive<T>,
+    unit: &str,
+) -> Result<Option<T>, Fault> {
     if text == "auto" {
-        return Ok(automatic);
+        return Ok(None);
     }
     match text.parse() {
-        Ok(number) if number <= most => Ok(Duration::from_secs(number)),
-        _ => Err((
-            format!("is {text}"),
-            format!("auto, or 0 to {most} seconds are expected"),
-        )),
+        Ok(number) if bounds.contains(&number) => Ok(Some(number)),
+        _ => {
+            let (least, most) = (bounds.start(), bounds.end());
+            Err((
+                format!("is {text}"),
+                format!("auto, or {least} to {most} {unit} are expected"),
+            ))
+        }
     }
 }
 
@@ -191,20 +200,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn seconds_are_a_number_or_automatic() {
-        let five = Duration::from_secs(5);
-        let check = |text: &str, expected: Option<u64>| {
-            let found = seconds(text, five, 3600).ok();
-            assert_eq!(found, expected.map(Duration::from_secs), "{text}");
-        };
-        check("auto", Some(5));
-        check("0", Some(0));
-        check("3600", Some(3600));
+    fn what_may_be_automatic_is_else_a_number_within_its_bounds() {
+        let seconds = |text| unless_automatic::<u64>(text, 0..=3600, "seconds");
+        assert_eq!(seconds("auto"), Ok(None));
+        assert_eq!(seconds("0"), Ok(Some(0)));
+        assert_eq!(seconds("3600"), Ok(Some(3600)));
         for refused in ["3601", "-1", "1.5", "soon", ""] {
-            check(refused, None);
+            assert!(seconds(refused).is_err(), "{refused}");
         }
-        let (found, expected) = seconds("3601", five, 3600).unwrap_err();
+        let (found, expected) = seconds("3601").unwrap_err();
         assert_eq!(found, "is 3601");
         assert_eq!(expected, "auto, or 0 to 3600 seconds are expected");
+        let (_, expected) = unless_automatic::<usize>("0", 1..=1024, "threads").unwrap_err();
+        assert_eq!(expected, "auto, or 1 to 1024 threads are expected");
     }
 }

@@ -17,7 +17,7 @@ pub(super) const SECRETS: [&str; 4] = [
 pub(super) const SECRET_URLS: [&str; 3] = ["database.url", "redis.url", "email.smtp_url"];
 
 /// Whole numbers that the server may also find by itself ("auto").
-const AUTOMATIC: [&str; 1] = ["server.leave_seconds"];
+const AUTOMATIC: [&str; 2] = ["server.threads", "server.leave_seconds"];
 
 /// Tables whose names are free and whose fields are known whole numbers.
 pub(super) struct Family {

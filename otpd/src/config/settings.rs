@@ -85,6 +85,8 @@ pub struct Server {
     pub tls: Option<Tls>,
     /// Peers whose forwarding headers are believed.
     pub trusted_proxies: Vec<Network>,
+    /// Threads that serve requests; `None` as many as suit the machine.
+    pub threads: Option<usize>,
     /// Connections open at the same time.
     pub max_connections: usize,
     /// Of these, the most of one network address.

@@ -1,5 +1,6 @@
 //! The database's URL: what the driver reads of it, and what it does not know but libpq does.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use tokio_postgres::Config;
@@ -101,6 +102,25 @@ impl Address {
         options.check_target()?;
         let security = options.security()?;
         Ok(Self { hosts, security })
+    }
+}
+
+/// Whether each of the servers of a URL runs on this machine: a loopback address, `localhost`,
+/// or a folder with a socket. `false` when the URL cannot be read.
+pub(crate) fn are_here(url: &str) -> bool {
+    Address::parse(url).is_ok_and(|address| address.hosts.iter().all(is_here))
+}
+
+fn is_here(config: &Config) -> bool {
+    match (config.get_hostaddrs().first(), config.get_hosts().first()) {
+        (Some(address), _) => address.is_loopback(),
+        (None, Some(Host::Tcp(name))) => match name.parse::<IpAddr>() {
+            Ok(address) => address.is_loopback(),
+            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        },
+        #[cfg(unix)]
+        (None, Some(Host::Unix(_))) => true,
+        (None, None) => false,
     }
 }
 
@@ -320,6 +340,27 @@ mod tests {
             "postgresql://u:p@a:7/d?target_session_attrs=primary",
             &[("a", 7)],
         );
+    }
+
+    #[test]
+    fn a_server_on_this_machine_is_known() {
+        fn check(rest: &str, expected: bool) {
+            let url = format!("postgresql://u:p@{rest}");
+            assert!(Address::parse(&url).is_ok(), "{rest}");
+            assert_eq!(are_here(&url), expected, "{rest}");
+        }
+        check("127.0.0.1/d", true);
+        check("127.8.9.1:5433/d", true);
+        check("[::1]:5433/d", true);
+        check("LocalHost/d", true);
+        check("%2Frun%2Fpostgresql/d", true);
+        check("localhost:5432,127.0.0.1:5433/d", true);
+        check("one/d?hostaddr=127.0.0.1", true);
+        check("localhost/d?hostaddr=10.0.0.1", false);
+        check("one/d", false);
+        check("localhost.example.com/d", false);
+        check("10.0.0.1/d", false);
+        check("127.0.0.1,two/d", false);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! PostgreSQL: what several nodes share. A pool for reading, lanes for attempts, one lane for batches.
 
-mod address;
+pub(crate) mod address;
 pub(crate) mod baseline;
 mod connect;
 mod inbox;

@@ -1,5 +1,6 @@
 //! Tests of the configuration as a whole, in folders and environments of their own.
 
+mod bounds;
 mod layering;
 mod refusals;
 mod values;
@@ -80,4 +81,13 @@ impl Setup {
         let folder = self.path().display().to_string();
         format!("{} from {}", setting.value, setting.source).replace(&folder, "DIR")
     }
+}
+
+/// Checks a single variable against the part of the sentence after its source.
+#[track_caller]
+fn check_value(name: &str, value: &str, rest: &str) {
+    let refused = Setup::new(&[(name, value)]).refused();
+    assert_eq!(refused.len(), 1, "{refused:?}");
+    let end = format!("` from {name} in the environment {rest}.");
+    assert!(refused[0].ends_with(&end), "{} / {end}", refused[0]);
 }

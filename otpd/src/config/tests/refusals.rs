@@ -1,6 +1,6 @@
 //! What is refused, sentence by sentence.
 
-use super::Setup;
+use super::{Setup, check_value};
 
 #[track_caller]
 fn check_env(env: &[(&str, &str)], sentences: &[&str]) {
@@ -10,15 +10,6 @@ fn check_env(env: &[(&str, &str)], sentences: &[&str]) {
 #[track_caller]
 fn check_toml(toml: &str, sentences: &[&str]) {
     assert_eq!(Setup::new(&[]).toml(toml).refused(), sentences);
-}
-
-/// Checks a single variable against the part of the sentence after its source.
-#[track_caller]
-fn check_value(name: &str, value: &str, rest: &str) {
-    let refused = Setup::new(&[(name, value)]).refused();
-    assert_eq!(refused.len(), 1, "{refused:?}");
-    let end = format!("` from {name} in the environment {rest}.");
-    assert!(refused[0].ends_with(&end), "{} / {end}", refused[0]);
 }
 
 #[test]
@@ -116,52 +107,6 @@ fn sections_and_settings_are_not_confused() {
             "`policies.High` from the file DIR/otpd.toml is not a name for a policy; 1 to 32 of a-z, 0-9, - and _ are expected.",
         ],
     );
-}
-
-#[test]
-fn values_out_of_bounds() {
-    for (name, value, bounds) in [
-        ("PORT", "65536", "0 to 65535"),
-        ("PORT", "-1", "0 to 65535"),
-        (
-            "OTPD_SERVER__MAX_CONNECTIONS",
-            "0",
-            "1 to 1000000 connections",
-        ),
-        ("OTPD_SERVER__HEADER_SECONDS", "0", "1 to 300 seconds"),
-        ("OTPD_DATABASE__LANES", "0", "1 to 64 lanes"),
-        ("OTPD_DATABASE__WAIT_MS", "2000", "10 to 1500 milliseconds"),
-        ("OTPD_CODES__DIGITS", "5", "6 to 8 digits"),
-        ("OTPD_CODES__PERIOD", "14", "15 to 120 seconds"),
-        ("OTPD_CODES__PERIOD", "121", "15 to 120 seconds"),
-        ("OTP_WINDOW", "-1", "0 to 8 steps"),
-        ("OTP_EXPIRATION_MINUTES", "0", "1 to 60 minutes"),
-        ("OTPD_CODES__LOCK_AFTER", "0", "1 to 100 failures"),
-        ("OTPD_CODES__DISABLE_AFTER", "0", "1 to 1000 failures"),
-        (
-            "OTPD_CODES__DISABLE_AFTER_30_DAYS",
-            "0",
-            "1 to 10000 failures",
-        ),
-        ("OTPD_POLICIES__HIGH__DIGITS", "9", "6 to 8 digits"),
-        ("OTPD_AUDIT__CHECKPOINT_SECONDS", "0", "1 to 86400 seconds"),
-        ("OTPD_LIMITS__KEY_PER_SECOND", "-5", "0 to 1000000 requests"),
-        ("OTPD_LIMITS__SIGNUPS_PER_HOUR", "0", "1 to 1000000 signups"),
-        ("OTPD_LIMITS__MAILS_PER_HOUR", "0", "1 to 1000000 mails"),
-        ("OTPD_ACCOUNTS__PASSWORD_THREADS", "0", "1 to 64 threads"),
-        ("OTPD_ACCOUNTS__SESSION_MINUTES", "0", "1 to 1440 minutes"),
-        ("OTPD_TOKENS__ROTATE_DAYS", "0", "1 to 3650 days"),
-        ("OTPD_EMAIL__CODE_SECONDS", "29", "30 to 900 seconds"),
-        ("OTPD_EMAIL__CODE_SECONDS", "901", "30 to 900 seconds"),
-        ("OTPD_EMAIL__CODE_DIGITS", "9", "6 to 8 digits"),
-        (
-            "OTPD_EMAIL_LEVELS__HIGH__CODE_SECONDS",
-            "0",
-            "30 to 900 seconds",
-        ),
-    ] {
-        check_value(name, value, &format!("is {value}; {bounds} are expected"));
-    }
 }
 
 #[test]

@@ -27,6 +27,7 @@ fn the_defaults_are_as_documented() {
         public_url: None,
         tls: None,
         trusted_proxies: Vec::new(),
+        threads: None,
         max_connections: 4096,
         max_connections_per_address: 256,
         header_timeout: Duration::from_secs(10),
@@ -317,6 +318,19 @@ fn the_other_values_arrive() {
     assert_eq!(s.log.level, tracing::Level::DEBUG);
     assert_eq!(s.log.format, LogFormat::Json);
     assert!(s.debug);
+}
+
+#[test]
+fn the_threads_are_a_number_or_left_to_the_machine() {
+    fn check(text: &str, expected: Option<usize>) {
+        let found = settings(&[("OTPD_SERVER__THREADS", text)]).server.threads;
+        assert_eq!(found, expected, "{text}");
+    }
+    check("auto", None);
+    check("3", Some(3));
+    check(" 1024 ", Some(1024));
+    let setup = Setup::new(&[]).toml("[server]\nthreads = 7\n");
+    assert_eq!(setup.loaded().settings.server.threads, Some(7));
 }
 
 #[test]
