@@ -151,6 +151,9 @@ impl App {
         if kept.fingerprint != fingerprint {
             return Err(Error::IdempotencyReused);
         }
+        // What is told again may stand in a commit that nobody was told of, since its outcome was
+        // not known.
+        self.store.settle().await?;
         let root = &self.room.root;
         let plain = root.open_answer(&repeatable.header, &id, &kept.answer)?;
         let stored: Stored<'_> = serde_json::from_slice(&plain)?;

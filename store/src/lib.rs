@@ -151,6 +151,19 @@ impl Store {
         })
     }
 
+    /// Returns once all that could be read before outlives the loss of a server. On PostgreSQL a
+    /// row may stand in a commit whose wait for the standbys was cancelled; they have it once
+    /// they have a later commit. SQLite shows nobody what is not synced.
+    ///
+    /// # Errors
+    /// When the database cannot be written.
+    pub async fn settle(&self) -> Result<(), StoreError> {
+        match &self.db {
+            Db::Sqlite(_) => Ok(()),
+            Db::Postgres(db) => self.noted(db.commit(Batch::new()).await.map(drop)),
+        }
+    }
+
     /// The server's time: the database's on PostgreSQL, the process clock on SQLite.
     ///
     /// # Errors

@@ -36,7 +36,7 @@ fn enough_devices_last_for_the_whole_time() {
     );
 }
 
-/// One connection, one request due every 50 ms for a second, and a server that takes longer.
+/// One connection, one request due every 100 ms for a second, and a server that takes longer.
 #[test]
 fn what_is_due_at_the_end_is_sent_unless_the_server_is_far_behind() {
     let behind = |slow| {
@@ -44,16 +44,16 @@ fn what_is_due_at_the_end_is_sent_unless_the_server_is_far_behind() {
             slow: Duration::from_millis(slow),
             ..Faults::default()
         });
-        let words = "--devices 20 --connections 1 --seconds 1 --rate 20 --no-baseline";
+        let words = "--devices 10 --connections 1 --seconds 1 --rate 10 --no-baseline";
         let verify = bench(&server, KEY, words).unwrap().verify;
-        assert_eq!(verify.accepted + verify.unsent, 20, "{slow}");
+        assert_eq!(verify.accepted + verify.unsent, 10, "{slow}");
         let latency = &serde_json::to_value(&verify).unwrap()["latency_us"];
         assert!(
-            latency["max"].as_u64() > Some(100_000),
+            latency["max"].as_u64() > Some(slow * 1_000 + 30_000),
             "counted from when it was due"
         );
         verify.unsent
     };
-    assert_eq!(behind(55), 0);
-    assert!(behind(150) > 5);
+    assert_eq!(behind(105), 0);
+    assert!(behind(300) > 2);
 }

@@ -7,6 +7,7 @@ use app::mail::{Post, Security};
 use vault::MasterSecret;
 
 use crate::config::{DatabaseUrl, Loaded};
+use crate::threads;
 use crate::wiring::{self, Surroundings};
 
 /// Prints the settings and the checks. False when a check failed.
@@ -118,7 +119,7 @@ async fn redis(loaded: &Loaded, notes: &mut Vec<String>) -> Option<Result<String
 
 fn notes(loaded: &Loaded) -> Vec<String> {
     let settings = &loaded.settings;
-    let mut notes = Vec::new();
+    let mut notes = Vec::from_iter(threads::note(settings));
     if settings.callers.api_key.is_some() {
         notes.push(
             "API_KEY is set: it may do everything and is removed only by a restart without it"

@@ -84,7 +84,8 @@ async fn listen(
     // The jobs end last: what they keep count of goes on while the server drains.
     let end = CancellationToken::new();
     let jobs = tokio::spawn(Arc::clone(app).run_jobs(end.clone()));
-    tracing::info!(%url, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
+    let threads = tokio::runtime::Handle::current().metrics().num_workers();
+    tracing::info!(%url, threads, version = env!("CARGO_PKG_VERSION"), "otpd is ready");
     let served = tokio::select! {
         served = bound.serve(router, orders.stop, stats) => served,
         // What was put to the database is decided all the same: it ends with the store.

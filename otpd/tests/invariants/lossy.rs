@@ -2,11 +2,13 @@
 
 use std::time::Duration;
 
+use serde_json::json;
+
 use crate::audit_log::export_checkpoint;
 use crate::harness::database::simple_query;
 use crate::harness::own_postgres::OwnPostgres;
 use crate::harness::surroundings::{let_pass, until};
-use crate::harness::{Database, Device, Engine, Node, Server};
+use crate::harness::{Answer, Database, Device, Engine, Node, Server};
 
 const LIMIT: Duration = Duration::from_secs(20);
 const ACTIVITY: &str = "FROM pg_stat_activity WHERE application_name = 'otpd'
@@ -136,6 +138,20 @@ fn i3_settings_that_lose_commits_are_noticed_at_run_time() {
     comes("service", || ready(&server) && ask(2).status == 200);
 }
 
+/// Asks until it is answered, while no commit of otpd may wait for a standby; whether one did.
+fn ask_and_cancel(database: &Database, ask: impl FnOnce() -> Answer + Send) -> (Answer, bool) {
+    let cancel = format!("SELECT pg_cancel_backend(pid) {ACTIVITY} AND wait_event = 'SyncRep'");
+    std::thread::scope(|scope| {
+        let asking = scope.spawn(ask);
+        let mut cancelled = false;
+        while !asking.is_finished() {
+            cancelled |= !database.query(&cancel).is_empty();
+            let_pass(Duration::from_millis(5));
+        }
+        (asking.join().expect("an answer"), cancelled)
+    })
+}
+
 /// The server says with a warning that it has not waited for the standby, then confirms.
 #[test]
 fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {
@@ -152,19 +168,10 @@ fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {
         )
     };
     let ask = |counter| ask_at(&server, counter);
-    let cancel = format!("SELECT pg_cancel_backend(pid) {ACTIVITY} AND wait_event = 'SyncRep'");
     set("ALTER SYSTEM SET synchronous_standby_names = '*'");
     // The setting is in force a moment later.
     let doubtful = (1..50).find(|counter| {
-        let (answer, cancelled) = std::thread::scope(|scope| {
-            let asking = scope.spawn(|| ask(*counter));
-            let mut cancelled = false;
-            while !asking.is_finished() {
-                cancelled |= !database.query(&cancel).is_empty();
-                let_pass(Duration::from_millis(5));
-            }
-            (asking.join().expect("an answer"), cancelled)
-        });
+        let (answer, cancelled) = ask_and_cancel(&database, || ask(*counter));
         let expected = if cancelled { 503 } else { 200 };
         assert_eq!(answer.status, expected, "{}", answer.text());
         cancelled
@@ -187,4 +194,36 @@ fn i3_a_commit_that_did_not_wait_for_the_standby_is_not_acknowledged() {
     assert_eq!(told["valid"], true, "{told}");
     assert_eq!(told["replayed"], true, "{told}");
     assert!(!device.accepts(&mut server.admin(), &device.code(doubtful)));
+}
+
+/// The same of a change: its kept answer is read apart from the lanes.
+#[test]
+fn i3_a_change_that_did_not_wait_for_the_standby_is_not_told_again_as_made() {
+    let postgres = OwnPostgres::new();
+    let (database, server, device) = begun(&postgres);
+    let other = Node::new(&database).start();
+    let revoke = |server: &Server| {
+        let mut admin = server.admin();
+        admin.header("Idempotency-Key", "once");
+        admin.post(&format!("{}/deactivate", device.path()), &json!({}))
+    };
+    set(
+        &postgres,
+        "ALTER SYSTEM SET synchronous_standby_names = '*'",
+    );
+    comes("the setting is in force", || {
+        database.value("SHOW synchronous_standby_names") == "*"
+    });
+    let (answer, cancelled) = ask_and_cancel(&database, || revoke(&server));
+    assert!(cancelled);
+    assert_eq!(answer.status, 503, "{}", answer.text());
+    let gone = "SELECT COUNT(deactivated_at) FROM devices WHERE name = 'd'";
+    assert_eq!(database.number(gone), 1, "committed all the same");
+    for server in [&other, &server, &other, &server] {
+        assert_eq!(revoke(server).status, 503);
+    }
+    set(&postgres, "ALTER SYSTEM RESET synchronous_standby_names");
+    for server in [&other, &server] {
+        comes("service", || revoke(server).status == 200);
+    }
 }

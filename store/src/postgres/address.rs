@@ -112,11 +112,16 @@ pub(crate) fn are_here(url: &str) -> bool {
 }
 
 fn is_here(config: &Config) -> bool {
+    // The unspecified address leads to this machine, too.
+    let is_ours = |address: IpAddr| {
+        let address = address.to_canonical();
+        address.is_loopback() || address.is_unspecified()
+    };
     match (config.get_hostaddrs().first(), config.get_hosts().first()) {
-        (Some(address), _) => address.is_loopback(),
-        (None, Some(Host::Tcp(name))) => match name.parse::<IpAddr>() {
-            Ok(address) => address.is_loopback(),
-            Err(_) => name.eq_ignore_ascii_case("localhost"),
+        (Some(address), _) => is_ours(*address),
+        (None, Some(Host::Tcp(name))) => match name.parse() {
+            Ok(address) => is_ours(address),
+            Err(_) => name.trim_end_matches('.').eq_ignore_ascii_case("localhost"),
         },
         #[cfg(unix)]
         (None, Some(Host::Unix(_))) => true,
@@ -352,7 +357,10 @@ mod tests {
         check("127.0.0.1/d", true);
         check("127.8.9.1:5433/d", true);
         check("[::1]:5433/d", true);
+        check("[::ffff:127.0.0.1]/d", true);
+        check("0.0.0.0/d", true);
         check("LocalHost/d", true);
+        check("localhost./d", true);
         check("%2Frun%2Fpostgresql/d", true);
         check("localhost:5432,127.0.0.1:5433/d", true);
         check("one/d?hostaddr=127.0.0.1", true);

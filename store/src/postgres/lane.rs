@@ -12,7 +12,7 @@ use super::load::{self, Blind, OwnHead};
 use super::save;
 use super::session::Call;
 use super::trouble::Trouble;
-use super::turns::{Turn, Turns};
+use super::turns::Turns;
 use crate::error::StoreError;
 use crate::lane::chain::Tail;
 use crate::lane::fold::{Loaded, Writes, fold};
@@ -48,6 +48,16 @@ impl Drop for Open {
     fn drop(&mut self) {
         self.0.shut();
     }
+}
+
+/// What became of a batch.
+enum Outcome {
+    /// It is answered, or is tried again at once.
+    Over,
+    /// Somebody works on each of its users.
+    Held,
+    /// The connection is gone, perhaps with the chain's end if it was lost in the commit.
+    Lost(Option<Tail>),
 }
 
 /// A batch that came to an end.
@@ -104,22 +114,29 @@ impl Lane {
                 let inbox = Arc::clone(&self.inbox);
                 tokio::select! {
                     more = inbox.rest() => if more { None } else { break },
-                    () = self.line.ended() => Some(None),
+                    () = self.line.ended() => Some((None, turns.leave(self.place))),
                 }
             } else {
                 let (place, turn) = (self.place, turns.begin(self.place, batch.len()));
-                let run = self.run(&mut batch, waiting, turn);
-                let lost = turns.watch(place, run).await;
-                // Whoever has waited for this one is before it.
-                tokio::task::yield_now().await;
-                lost
+                match turns.watch(place, self.run(&mut batch, waiting)).await {
+                    Outcome::Lost(maybe) => Some((maybe, turn.away())),
+                    outcome => {
+                        // Asleep it keeps nobody waiting.
+                        drop(turn);
+                        if matches!(outcome, Outcome::Held) {
+                            tokio::time::sleep(HELD_PAUSE).await;
+                        }
+                        // Whoever has waited for this one is before it.
+                        tokio::task::yield_now().await;
+                        None
+                    }
+                }
             };
-            if let Some(maybe) = lost {
+            if let Some((maybe, _away)) = lost {
                 // Nobody is told more than that the outcome is not known, and nothing
                 // is judged again: a second judgement could count one guess twice or
                 // find its own code spent.
                 batch.clear();
-                let _away = turns.leave(self.place);
                 if self.line.recover(maybe, &self.inbox).await == Recovery::Over {
                     break;
                 }
@@ -129,14 +146,8 @@ impl Lane {
         self.line.close().await;
     }
 
-    /// Serves a batch and leaves in it what is for the next one. `Some` when the
-    /// connection was lost, with the chain's end if it was lost in the commit.
-    async fn run(
-        &mut self,
-        batch: &mut Vec<Waiting>,
-        waiting: usize,
-        turn: Turn<'_>,
-    ) -> Option<Option<Tail>> {
+    /// Serves a batch and leaves in it what is for the next one.
+    async fn run(&mut self, batch: &mut Vec<Waiting>, waiting: usize) -> Outcome {
         let submissions: Vec<&Submission> = batch.iter().map(|w| &w.submission).collect();
         match self.transact(&submissions).await {
             Ok(ended) => {
@@ -144,12 +155,9 @@ impl Lane {
                 let attempts = ended.replies.iter().flatten().count();
                 self.answer(batch, ended.replies, ended.at);
                 if attempts == 0 {
-                    // Asleep it keeps nobody waiting.
-                    drop(turn);
-                    tokio::time::sleep(HELD_PAUSE).await;
-                } else {
-                    self.judge.committed(&BatchFacts { attempts, waiting });
+                    return Outcome::Held;
                 }
+                self.judge.committed(&BatchFacts { attempts, waiting });
             }
             Err(Stop::Again(trouble)) => {
                 tracing::warn!(cause = ?trouble, "a batch was rolled back and is tried again");
@@ -165,10 +173,10 @@ impl Lane {
             }
             Err(Stop::Lost(maybe, trouble)) => {
                 tracing::error!(cause = ?trouble, "a batch was lost");
-                return Some(maybe);
+                return Outcome::Lost(maybe);
             }
         }
-        None
+        Outcome::Over
     }
 
     /// Sends the answers out and keeps the rest.

@@ -220,8 +220,8 @@ impl Database {
         lanes.map(|inbox| inbox.len()).sum()
     }
 
-    /// Whether every lane that was started is connected and at work: reading may go on
-    /// while nothing is judged.
+    /// Whether every lane that was started is connected and at work. Without one of them the
+    /// others go on, but other nodes are better off; without all, only reading goes on.
     pub(crate) fn serves(&self) -> bool {
         self.writers.get().is_none_or(Writers::serve)
     }

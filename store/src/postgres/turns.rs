@@ -95,9 +95,9 @@ impl Turns {
         Turn { turns: self, lane }
     }
 
-    /// A lane has lost its connection. What comes until it is back is for another one.
+    /// A lane has lost its connection without being at work: see [`Turn::away`].
     pub(super) fn leave(&self, lane: usize) -> Turn<'_> {
-        self.begin(lane, PASSED_OVER)
+        Turn { turns: self, lane }.away()
     }
 
     /// Does the work of a lane that has begun.
@@ -165,6 +165,18 @@ impl Turns {
                 began: of.began.load(Relaxed),
             },
         }
+    }
+}
+
+impl Turn<'_> {
+    /// The lane has lost its connection. What comes until this is dropped is for another one.
+    pub(super) fn away(self) -> Self {
+        if let Some(of) = self.turns.lanes.get(self.lane) {
+            of.attempts.store(PASSED_OVER, Relaxed);
+        }
+        self.turns.hand_on(self.lane);
+        self.turns.freed.notify_one();
+        self
     }
 }
 

@@ -6,41 +6,15 @@ use std::time::Duration;
 use domain::Verdict;
 use store::{Answer, Batch, Store, StoreError};
 use tokio::task::JoinHandle;
-use tokio_postgres::Client;
 
-use crate::database::Database;
 use crate::enrolled::{Enrolled, enrol, is_accepted};
+use crate::held::{blocked, hold_hot_rows, until_it_waits_in_its_commit};
 use crate::proof;
 use crate::proxy::{Mode, Proxy};
 use crate::world::{World, until};
 
-const HOLD_HOT: &str = "BEGIN; SELECT id FROM device_hot FOR UPDATE";
 /// The contract: 503 within this time.
 const LIMIT: Duration = Duration::from_secs(2);
-
-/// How many connections of this database wait for a lock.
-async fn blocked(database: &Database) -> i64 {
-    database
-        .number(
-            "SELECT COUNT(1) FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'",
-        )
-        .await
-}
-
-/// Keeps every commit that writes a device's hot row waiting until this one's.
-async fn hold_hot_rows(database: &Database) -> Client {
-    let holder = database.connect().await;
-    holder.batch_execute(HOLD_HOT).await.unwrap();
-    holder
-}
-
-async fn until_it_waits_in_its_commit(database: &Database) {
-    until("the lane waits in its commit", async || {
-        blocked(database).await == 1
-    })
-    .await;
-}
 
 /// A user with a device, on a store whose connections can be cut.
 async fn behind_a_proxy() -> (World, Proxy, Arc<Store>, Enrolled) {

@@ -73,7 +73,8 @@ async fn a_revocation_under_the_lock_is_seen_by_the_batch_that_waited() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_user_held_for_long_is_busy_and_nobody_else_waits() {
     let world = World::postgres().await;
-    let store = world.store().await;
+    // Both are in its batches.
+    let store = world.store_of_one_lane().await;
     let alice = enrol(&store, "alice", "phone").await;
     let other = world.database.connect().await;
     other.batch_execute(HOLD).await.unwrap();

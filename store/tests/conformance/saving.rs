@@ -2,16 +2,16 @@
 
 use std::future::poll_fn;
 use std::pin::pin;
-use std::sync::Arc;
 use std::task::Poll;
 
 use otp::Code;
-use store::{Access, Clock, Settings, Store, StoreError};
+use store::{Store, StoreError};
 
 use crate::database::{Cell, Database};
 use crate::enrolled::{Enrolled, enrol, is_accepted};
+use crate::held::{hold_hot_row, until_it_waits_in_its_commit};
 use crate::proof;
-use crate::world::{World, until};
+use crate::world::World;
 
 /// Gives the rows of a table another fate than the statement that updates them means.
 async fn spoil(database: &Database, table: &str, fate: &str) {
@@ -72,18 +72,6 @@ async fn a_batch_that_finds_other_rows_than_it_read_is_undone() {
     assert_eq!(proof::events(&world.database).await, 2);
 }
 
-/// A store with one lane, so that what waits for it is one batch.
-async fn one_lane(world: &World) -> Store {
-    let settings = Settings {
-        lanes: 1,
-        ..world.settings()
-    };
-    let clock: Arc<dyn Clock> = world.clock.clone();
-    let store = Store::open(&settings, Access::Write, clock).await.unwrap();
-    store.start(world.judge.clone()).await.unwrap();
-    store
-}
-
 /// On a machine that stands still for long the lane gives its connection up before: then it
 /// is tried again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -99,7 +87,7 @@ async fn a_batch_of_which_one_row_is_not_there_is_undone_as_a_whole() {
 /// `None` when the lane has lost its connection.
 async fn saves_two_of_which_one_is_not_there() -> Option<()> {
     let world = World::postgres().await;
-    let store = one_lane(&world).await;
+    let store = world.store_of_one_lane().await;
     let alice = enrol(&store, "alice", "phone").await;
     let bob = enrol(&store, "bob", "laptop").await;
     let carol = enrol(&store, "carol", "watch").await;
@@ -107,20 +95,10 @@ async fn saves_two_of_which_one_is_not_there() -> Option<()> {
     let missing = format!("IF OLD.id = {} THEN RETURN NULL; END IF", bob.device.0);
     spoil(&world.database, "device_hot", &missing).await;
     // While the lane waits for this row, the other two come together.
-    let holder = world.database.connect().await;
-    let hold = format!(
-        "BEGIN; SELECT id FROM device_hot WHERE id = {} FOR UPDATE",
-        alice.device.0
-    );
-    holder.batch_execute(&hold).await.unwrap();
+    let holder = hold_hot_row(&world.database, alice.device).await;
     let mut first = pin!(alice.verify(&store, code));
     assert!(is_pending(first.as_mut()).await);
-    until("the lane waits for the row", async || {
-        let waiting = "SELECT COUNT(1) FROM pg_stat_activity
-             WHERE datname = current_database() AND wait_event_type = 'Lock'";
-        world.database.number(waiting).await == 1
-    })
-    .await;
+    until_it_waits_in_its_commit(&world.database).await;
     let both = async { tokio::join!(bob.verify(&store, code), carol.verify(&store, code)) };
     let mut both = pin!(both);
     assert!(is_pending(both.as_mut()).await);

@@ -58,6 +58,18 @@ impl World {
         Arc::new(store)
     }
 
+    /// A store at work with one lane, so that what waits for it is one batch.
+    pub async fn store_of_one_lane(&self) -> Arc<Store> {
+        let settings = Settings {
+            lanes: 1,
+            ..self.settings()
+        };
+        let clock: Arc<dyn Clock> = self.clock.clone();
+        let store = Store::open(&settings, Access::Write, clock).await.unwrap();
+        store.start(self.judge.clone()).await.unwrap();
+        Arc::new(store)
+    }
+
     /// A store at work that reaches its PostgreSQL at another address.
     pub async fn store_at(&self, url: String) -> Arc<Store> {
         let clock: Arc<dyn Clock> = self.clock.clone();
