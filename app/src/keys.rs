@@ -197,17 +197,22 @@ impl App {
         if !is_itself && !context.caller.scopes().covers(&scopes) {
             return Err(Error::ScopeTooWide);
         }
-        if stored.revoked_at.is_none() {
+        let is_made = stored.revoked_at.is_none() && {
             let now = self.store.now().await?;
             let mut batch = Batch::new();
             batch.revoke_key(id, now);
             let event = Event::new(Action::KeyRevoked, true, &context.origin());
             batch.record(event.with(&json!({ "key": id })));
             match self.store.commit(batch).await {
-                // Refused: somebody else revoked it in between.
-                Ok(_) | Err(StoreError::Refused(_)) => {}
+                Ok(_) => true,
+                // Somebody else revoked it in between.
+                Err(StoreError::Refused(_)) => false,
                 Err(error) => return Err(error.into()),
             }
+        };
+        if !is_made {
+            // Whoever revoked it may have been told that the outcome is not known.
+            self.store.settle().await?;
         }
         self.keys.forget(id);
         Ok(RevokedKey {

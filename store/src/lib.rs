@@ -151,9 +151,10 @@ impl Store {
         })
     }
 
-    /// Returns once all that could be read before outlives the loss of a server. On PostgreSQL a
-    /// row may stand in a commit whose wait for the standbys was cancelled; they have it once
-    /// they have a later commit. SQLite shows nobody what is not synced.
+    /// Returns once all that could be read before from the server that takes the commits
+    /// outlives its loss. On PostgreSQL a row may stand in a commit whose wait for the standbys was
+    /// cancelled; they have it once they have a later commit. SQLite shows nobody what is not
+    /// synced.
     ///
     /// # Errors
     /// When the database cannot be written.
