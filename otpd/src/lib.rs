@@ -8,6 +8,7 @@ pub mod data_folder;
 pub mod first_start;
 pub mod logging;
 pub mod picture;
+pub mod runtime;
 pub mod system;
 pub mod threads;
 pub mod wiring;

@@ -3,12 +3,12 @@
 use std::io::Write;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
 use clap::Parser;
 use otpd::cli::{Cli, Command, RootCommand};
 use otpd::commands;
 use otpd::config::{self, Inputs, Loaded};
+use otpd::runtime;
 use otpd::system::{SystemClock, SystemRandom};
 use otpd::threads;
 use otpd::wiring::Surroundings;
@@ -69,13 +69,7 @@ fn with_settings(command: &Command) -> anyhow::Result<ExitCode> {
         random: Arc::new(SystemRandom),
     };
     otpd::logging::start(&loaded.settings.log);
-    // Threads that hash passwords end soon when there is nothing to hash: with its end the
-    // allocator gives a thread's memory back to the system.
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .worker_threads(threads::number(&loaded.settings))
-        .thread_keep_alive(Duration::from_secs(3))
-        .build()?;
+    let runtime = runtime::start(threads::number(&loaded.settings))?;
     runtime.block_on(dispatch(command, &loaded, &around))
 }
 
