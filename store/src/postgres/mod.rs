@@ -17,6 +17,7 @@ mod trouble;
 mod turns;
 mod value;
 mod watch;
+mod writeback;
 
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
@@ -264,7 +265,11 @@ async fn prepare_schema(place: &Place, access: Access) -> Result<(), StoreError>
     let connected = place.connect(Role::Migration).await;
     let Connected { client, .. } = &connected.map_err(NoWay::into_unusable)?;
     match access {
-        Access::Write => crate::migrate::postgres(client).await,
+        Access::Write => {
+            crate::migrate::postgres(client).await?;
+            writeback::spread(client).await;
+            Ok(())
+        }
         Access::Read => crate::migrate::require_current_postgres(client).await,
     }
 }

@@ -28,6 +28,7 @@ mod sessions;
 mod signing;
 mod starting;
 mod world;
+mod writeback;
 
 /// Runs each function on both engines, in a database of its own.
 macro_rules! on_both_engines {
@@ -70,6 +71,7 @@ on_both_engines! {
     doors::recovery_codes_of_an_enrolment_go_with_its_device,
     idempotency::a_repeated_request_gets_the_first_answer,
     idempotency::a_key_used_with_another_request_is_refused,
+    idempotency::a_kept_answer_is_confirmed_as_it_is,
     idempotency::a_kept_answer_expires,
     idempotency::an_unknown_device_stays_unknown_for_the_same_request,
     idempotency::an_acceptance_is_not_repeated_for_a_device_revoked_since,
