@@ -153,7 +153,14 @@ impl App {
         }
         // What is told again may stand in a commit that nobody was told of, since its outcome was
         // not known.
-        self.store.settle().await?;
+        let mut batch = Batch::new();
+        batch.confirm_answer(id, kept.answer.clone());
+        match self.store.confirm(batch).await {
+            Ok(()) => {}
+            // It was swept in between, or was lost with a server.
+            Err(StoreError::Refused(_)) => return Ok(Begun::Turn(turn, Some(alone))),
+            Err(error) => return Err(error.into()),
+        }
         let root = &self.room.root;
         let plain = root.open_answer(&repeatable.header, &id, &kept.answer)?;
         let stored: Stored<'_> = serde_json::from_slice(&plain)?;

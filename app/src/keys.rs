@@ -197,22 +197,24 @@ impl App {
         if !is_itself && !context.caller.scopes().covers(&scopes) {
             return Err(Error::ScopeTooWide);
         }
-        let is_made = stored.revoked_at.is_none() && {
-            let now = self.store.now().await?;
-            let mut batch = Batch::new();
-            batch.revoke_key(id, now);
-            let event = Event::new(Action::KeyRevoked, true, &context.origin());
-            batch.record(event.with(&json!({ "key": id })));
-            match self.store.commit(batch).await {
-                Ok(_) => true,
-                // Somebody else revoked it in between.
-                Err(StoreError::Refused(_)) => false,
-                Err(error) => return Err(error.into()),
+        let now = self.store.now().await?;
+        let mut batch = Batch::new();
+        batch.revoke_key(id, now);
+        let event = Event::new(Action::KeyRevoked, true, &context.origin());
+        batch.record(event.with(&json!({ "key": id })));
+        match self.store.commit(batch).await {
+            Ok(_) => {}
+            // It is revoked already, but whoever did that may have been told that the outcome
+            // is not known.
+            Err(StoreError::Refused(_)) => {
+                let mut batch = Batch::new();
+                batch.confirm_revoked_key(id);
+                match self.store.confirm(batch).await {
+                    Err(StoreError::Refused(_)) => return Err(Error::KeyNotFound),
+                    confirmed => confirmed?,
+                }
             }
-        };
-        if !is_made {
-            // Whoever revoked it may have been told that the outcome is not known.
-            self.store.settle().await?;
+            Err(error) => return Err(error.into()),
         }
         self.keys.forget(id);
         Ok(RevokedKey {

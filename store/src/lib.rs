@@ -151,17 +151,17 @@ impl Store {
         })
     }
 
-    /// Returns once all that could be read before from the server that takes the commits
-    /// outlives its loss. On PostgreSQL a row may stand in a commit whose wait for the standbys was
-    /// cancelled; they have it once they have a later commit. SQLite shows nobody what is not
-    /// synced.
+    /// Commits a batch that writes again what was read. On PostgreSQL that may stand in a commit
+    /// whose wait for the standbys was cancelled, or on a server that takes no commits any more;
+    /// once this returns, it outlives the loss of a server. SQLite shows nobody what is not
+    /// synced, so nothing is written there.
     ///
     /// # Errors
-    /// When the database cannot be written.
-    pub async fn settle(&self) -> Result<(), StoreError> {
+    /// [`StoreError::Refused`] when it is not there, and when the database cannot be written.
+    pub async fn confirm(&self, batch: Batch) -> Result<(), StoreError> {
         match &self.db {
             Db::Sqlite(_) => Ok(()),
-            Db::Postgres(db) => self.noted(db.commit(Batch::new()).await.map(drop)),
+            Db::Postgres(_) => self.commit(batch).await.map(drop),
         }
     }
 

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::inbox::Inbox;
 use super::line::{Line, Recovery};
-use super::load::{self, BEGIN, COMMIT, OWN_HEAD, read_head};
+use super::load::{BEGIN, COMMIT, OWN_HEAD, read_head};
 use super::save;
 use super::session::{Call, Failure, Session};
 use super::trouble::Trouble;
@@ -248,7 +248,6 @@ impl Manager {
     /// Does what a batch says, in the transaction that has locked its guards at that time.
     async fn transact(&self, batch: Batch, at: Time) -> Result<Tail, Stop> {
         let session = self.line.session()?;
-        let changes_nothing = batch.steps.is_empty() && batch.events.is_empty();
         apply(session, &batch.steps).await?;
         let mut tail = self.line.tail.clone();
         tail.at = at;
@@ -265,10 +264,6 @@ impl Manager {
         }
         let additions = additions.into_iter();
         calls.extend(additions.map(|(sql, values)| Call::of_values(sql, values)));
-        if changes_nothing {
-            // Whoever asks for no more than a commit waits for the standbys with it.
-            calls.push(load::touch(tail.chain));
-        }
         calls.push(Call::new(COMMIT));
         match session.round_trip(calls).await {
             Ok(_) => Ok(tail),

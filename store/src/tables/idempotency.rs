@@ -21,6 +21,7 @@ statements! {
               answer = excluded.answer, expires_at = excluded.expires_at,
               user_id = excluded.user_id
             WHERE idempotency.expires_at <= $5";
+    CONFIRM = "UPDATE idempotency SET answer = answer WHERE id = $1 AND answer = $2";
     SWEEP = "DELETE FROM idempotency WHERE id IN
              (SELECT id FROM idempotency WHERE expires_at <= $1 ORDER BY expires_at LIMIT $2)
              RETURNING CAST(1 AS BIGINT)";
@@ -79,5 +80,11 @@ impl Batch {
         let about = about.map(|user| user.0).or(self.guards.first().copied());
         let params = params![id, fingerprint, answer, expires_at, now, about];
         self.step(KEEP_ABOUT, params, Expect::One(Refusal::IdempotencyTaken));
+    }
+
+    /// Writes a kept answer once more as it is; refused when it is not there. Once this is
+    /// committed, so is the answer and what was done with it, wherever it was read before.
+    pub fn confirm_answer(&mut self, id: [u8; 32], answer: Vec<u8>) {
+        self.step(CONFIRM, params![id, answer], Expect::One(Refusal::Missing));
     }
 }

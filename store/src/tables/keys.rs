@@ -16,6 +16,8 @@ statements! {
     INSERT = "INSERT INTO api_keys (id, hash, name, scopes, created_by, created_at, expires_at, revoked_at)
               VALUES ($1, $2, $3, $4, $5, $6, $7, NULL) ON CONFLICT (id) DO NOTHING";
     REVOKE = "UPDATE api_keys SET revoked_at = $2 WHERE id = $1 AND revoked_at IS NULL";
+    CONFIRM = "UPDATE api_keys SET revoked_at = revoked_at
+               WHERE id = $1 AND revoked_at IS NOT NULL";
     COUNT = "SELECT CAST(COUNT(1) AS BIGINT) FROM api_keys";
 }
 
@@ -99,5 +101,11 @@ impl Batch {
     /// Revokes a key; refused when it is unknown or revoked already.
     pub fn revoke_key(&mut self, id: &str, at: Time) {
         self.step(REVOKE, params![id, at], Expect::One(Refusal::KeyGone));
+    }
+
+    /// Writes once more that a key is revoked; refused when it is unknown or in force. Once this
+    /// is committed, so is the revocation, wherever it was read before.
+    pub fn confirm_revoked_key(&mut self, id: &str) {
+        self.step(CONFIRM, params![id], Expect::One(Refusal::KeyGone));
     }
 }

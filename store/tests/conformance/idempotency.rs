@@ -2,7 +2,7 @@
 
 use domain::{DeviceName, Verdict};
 use otp::Code;
-use store::{StoreError, Submission, Ticket};
+use store::{Batch, Refusal, StoreError, Submission, Ticket};
 
 use crate::enrolled::{Enrolled, enrol, is_accepted, ticket, verify};
 use crate::proof;
@@ -49,6 +49,26 @@ pub async fn a_key_used_with_another_request_is_refused(world: World) {
     let other = with(right(&alice, &store).await, ticket(1, 2, LONG));
     let refused = store.attempt(other).await;
     assert!(matches!(refused, Err(StoreError::IdempotencyReused)));
+}
+
+pub async fn a_kept_answer_is_confirmed_as_it_is(world: World) {
+    let store = world.store().await;
+    let now = store.now().await.unwrap();
+    let confirm = |answer: &[u8]| {
+        let mut batch = Batch::new();
+        batch.confirm_answer([1; 32], answer.to_vec());
+        store.commit(batch)
+    };
+    let missing = |result| matches!(result, Err(StoreError::Refused(Refusal::Missing)));
+    assert!(missing(confirm(b"first").await));
+    let mut batch = Batch::new();
+    let expires_at = now.plus_seconds(60);
+    batch.keep_answer([1; 32], [2; 32], b"first".to_vec(), now, expires_at);
+    store.commit(batch).await.unwrap();
+    confirm(b"first").await.unwrap();
+    assert!(missing(confirm(b"second").await));
+    let kept = store.kept_answer(&[1; 32], now).await.unwrap().unwrap();
+    assert_eq!(kept.answer, b"first");
 }
 
 pub async fn a_kept_answer_expires(world: World) {
