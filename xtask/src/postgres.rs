@@ -31,15 +31,15 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// Starts a server on a free port of 127.0.0.1 and waits until it answers.
     pub(crate) fn start() -> Result<Self> {
-        Self::start_in(&place())
+        Self::start_in(&place(), "")
     }
 
-    /// The same with its data on a disk, for whoever measures.
-    pub(crate) fn start_on_disk() -> Result<Self> {
-        Self::start_in(&std::env::temp_dir())
+    /// The same with its data on a disk and with settings of its own, for whoever measures.
+    pub(crate) fn start_on_disk(settings: &str) -> Result<Self> {
+        Self::start_in(&std::env::temp_dir(), settings)
     }
 
-    fn start_in(place: &Path) -> Result<Self> {
+    fn start_in(place: &Path, settings: &str) -> Result<Self> {
         let programs = programs().context("PostgreSQL's server programs are not installed")?;
         let folder = tempfile::Builder::new()
             .prefix("otpd-postgres-")
@@ -47,7 +47,11 @@ impl Postgres {
             .tempdir_in(place)?;
         let account = account(folder.path())?;
         let port = free_port()?;
-        let words = [programs.clone().into_os_string(), port.to_string().into()];
+        let words = [
+            programs.clone().into_os_string(),
+            port.to_string().into(),
+            settings.into(),
+        ];
         let words = words.into_iter().chain(account.iter().map(OsString::from));
         let script = include_str!("postgres.sh");
         let mut keeper = Keeper::start("PostgreSQL", script, folder, words)?;
@@ -68,6 +72,12 @@ impl Postgres {
     pub(crate) fn url_of(&self, database: &str) -> String {
         format!("postgres://postgres@127.0.0.1:{}/{database}", self.port)
     }
+}
+
+/// Settings as docs/operations.md advises them for a server on a machine with that much memory.
+pub(crate) fn sized(memory_gib: u64) -> String {
+    let buffers = (memory_gib * 256).max(128);
+    format!("-c shared_buffers={buffers}MB -c max_wal_size=8GB -c checkpoint_timeout=15min")
 }
 
 fn answers(programs: &Path, port: u16) -> Result<bool> {

@@ -34,6 +34,9 @@ pub(crate) struct Machine {
     pub(crate) memory_gib: u64,
     pub(crate) system: String,
     pub(crate) postgres: String,
+    /// What that was set to, where it is not as it comes.
+    #[serde(default)]
+    pub(crate) postgres_settings: String,
     pub(crate) version: String,
     /// How the program was built, as far as is known.
     pub(crate) build: String,

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use super::figures::Machine;
 use super::scene;
-use crate::tools;
+use crate::{postgres, tools};
 
 /// This machine with this program, which was built as `build` says.
 pub(crate) fn machine(program: &Path, build: &str) -> Machine {
@@ -29,15 +29,17 @@ pub(crate) fn machine(program: &Path, build: &str) -> Machine {
         word.unwrap_or("unknown").to_owned()
     };
     let pgbench = scene::program_of_postgres("pgbench").unwrap_or_default();
+    let memory_gib = memory
+        .and_then(Result::ok)
+        .unwrap_or(0)
+        .div_ceil(1024 * 1024);
     Machine {
         processor: value(&read("/proc/cpuinfo"), "model name", ':'),
         cores: std::thread::available_parallelism().map_or(1, usize::from),
-        memory_gib: memory
-            .and_then(Result::ok)
-            .unwrap_or(0)
-            .div_ceil(1024 * 1024),
+        memory_gib,
         system: value(&read("/etc/os-release"), "PRETTY_NAME", '='),
         postgres: said(&pgbench.display().to_string(), false),
+        postgres_settings: postgres::sized(memory_gib),
         version: said(&program.display().to_string(), true),
         build: build.to_owned(),
         fingerprint: fingerprint(&program.display().to_string()),

@@ -91,7 +91,9 @@ fn measure(root: &Path, args: &BenchArgs) -> Result<Figures> {
     };
     let figures = fresh.continued(earlier(args, &kept)?)?;
     let needs_postgres = parts.iter().any(|part| part.kind() != Kind::Sqlite);
-    let server = needs_postgres.then(Postgres::start_on_disk).transpose()?;
+    let settings = &figures.machine.postgres_settings;
+    let server = needs_postgres.then(|| Postgres::start_on_disk(settings));
+    let server = server.transpose()?;
     let mut bench = Bench {
         program: &program,
         server: server.as_ref(),

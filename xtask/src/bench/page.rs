@@ -32,8 +32,13 @@ pub(crate) fn part(figures: &Figures) -> String {
         text +=
             "**A short check (`--quick`): these figures say that the command works, no more.**\n\n";
     }
+    let settings = machine.postgres_settings.as_str();
+    let settings = match settings {
+        "" => String::new(),
+        chosen => format!(" (`{chosen}`)"),
+    };
     text += &format!(
-        "Version {}, {}, on {} ({} cores, {} GiB), {}; PostgreSQL {}. {} s a \
+        "Version {}, {}, on {} ({} cores, {} GiB), {}; PostgreSQL {}{}. {} s a \
          measurement where nothing else is said, every device's own current code, sent once. The \
          baselines were measured in the same run over as many connections: in turns with the \
          verifications `GET /livez` and the bare handler (`otpd bench-bare`: the same HTTP library, \
@@ -47,6 +52,7 @@ pub(crate) fn part(figures: &Figures) -> String {
         machine.memory_gib,
         machine.system,
         machine.postgres,
+        settings,
         figures.seconds,
     );
     text += &aims::table(figures);
