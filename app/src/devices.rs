@@ -161,7 +161,7 @@ impl App {
                     // Kept too: the name may be registered again before a repetition
                     // comes, and that must not end the new device.
                     let mut batch = Batch::new();
-                    batch.lock(found.device.user);
+                    batch.confirm_end_of_device(found.device.id, found.device.user);
                     if turn.commit(batch, now, &answer, Kept::Plain).await?.is_ok() {
                         return Ok(answer);
                     }

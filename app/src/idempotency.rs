@@ -157,8 +157,9 @@ impl App {
         batch.confirm_answer(id, kept.answer.clone());
         match self.store.confirm(batch).await {
             Ok(()) => {}
-            // It was swept in between, or was lost with a server.
-            Err(StoreError::Refused(_)) => return Ok(Begun::Turn(turn, Some(alone))),
+            // It was swept in between, or it is lost with a server from which we have read. Then
+            // nothing else is judged by what was read there.
+            Err(StoreError::Refused(_)) => return Err(StoreError::Unavailable(None).into()),
             Err(error) => return Err(error.into()),
         }
         let root = &self.room.root;

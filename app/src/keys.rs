@@ -197,30 +197,41 @@ impl App {
         if !is_itself && !context.caller.scopes().covers(&scopes) {
             return Err(Error::ScopeTooWide);
         }
+        let mut is_revoked = stored.revoked_at.is_some();
+        // A second round only when somebody else revoked it in between, or when the revocation
+        // that was read is lost with a server.
+        for _ in 0..2 {
+            let done = match is_revoked {
+                // Whoever did that may have been told that the outcome is not known.
+                true => {
+                    let mut batch = Batch::new();
+                    batch.confirm_revoked_key(id);
+                    self.store.confirm(batch).await
+                }
+                false => self.commit_revocation(context, id).await,
+            };
+            match done {
+                Ok(()) => {
+                    self.keys.forget(id);
+                    return Ok(RevokedKey {
+                        id: id.to_owned(),
+                        revoked: true,
+                    });
+                }
+                Err(StoreError::Refused(_)) => is_revoked = !is_revoked,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Err(Error::KeyNotFound)
+    }
+
+    async fn commit_revocation(&self, context: &Context, id: &str) -> Result<(), StoreError> {
         let now = self.store.now().await?;
         let mut batch = Batch::new();
         batch.revoke_key(id, now);
         let event = Event::new(Action::KeyRevoked, true, &context.origin());
         batch.record(event.with(&json!({ "key": id })));
-        match self.store.commit(batch).await {
-            Ok(_) => {}
-            // It is revoked already, but whoever did that may have been told that the outcome
-            // is not known.
-            Err(StoreError::Refused(_)) => {
-                let mut batch = Batch::new();
-                batch.confirm_revoked_key(id);
-                match self.store.confirm(batch).await {
-                    Err(StoreError::Refused(_)) => return Err(Error::KeyNotFound),
-                    confirmed => confirmed?,
-                }
-            }
-            Err(error) => return Err(error.into()),
-        }
-        self.keys.forget(id);
-        Ok(RevokedKey {
-            id: id.to_owned(),
-            revoked: true,
-        })
+        self.store.commit(batch).await.map(drop)
     }
 
     /// The first key of a new database, with every scope, not yet in force: whoever

@@ -172,10 +172,16 @@ impl App {
                     return Err(Error::NoActiveDevice);
                 }
                 let mut batch = Batch::new();
-                for found in made.iter().filter(|f| f.device.state == State::Active) {
-                    batch.deactivate_device(found.device.id, id, now);
-                    self.end_all_sessions(&mut batch, id, now);
-                    batch.record(about(Action::DeviceDeactivated, found, context));
+                for found in &made {
+                    match found.device.state {
+                        State::Active => {
+                            batch.deactivate_device(found.device.id, id, now);
+                            self.end_all_sessions(&mut batch, id, now);
+                            batch.record(about(Action::DeviceDeactivated, found, context));
+                        }
+                        State::Deactivated(_) => batch.confirm_end_of_device(found.device.id, id),
+                        State::Pending(_) => {}
+                    }
                 }
                 let status = "deactivated";
                 let answer = OtpDeactivated { status };

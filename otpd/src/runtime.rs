@@ -5,10 +5,11 @@ use std::time::Duration;
 
 use tokio::runtime::{Builder, Runtime};
 
-/// A thread of the runtime has room for 256 ready tasks; those that become ready after them
-/// overflow into a queue of all threads. Every so many tasks one comes from there. By itself the
-/// runtime looks there five thousand times a second while a thread has tasks of its own, which it
-/// always has in a flood: whoever asked for `/livez` waited until the flood paused.
+/// A thread of the runtime has room for 256 ready tasks; those that become ready after them, and
+/// those that a thread of another kind wakes, wait in a queue of all threads. Every so many tasks
+/// one comes from there. By itself the runtime takes one there about five thousand times a second
+/// while a thread has tasks of its own, which it always has in a flood: whoever asked for `/livez`
+/// waited until the flood paused.
 const OVERFLOW_EVERY: u32 = 2;
 
 /// Threads that hash passwords end soon when there is nothing to hash: with its end the

@@ -269,3 +269,47 @@ fn i3_a_revoked_key_of_which_the_standby_may_not_know_is_not_told_again_as_revok
     let revoke = |server: &Server, path: &str| server.admin().delete(path);
     soon(|| not_told_again(make, revoke, "SELECT COUNT(revoked_at) FROM api_keys"));
 }
+
+/// The same for a device, where nothing was kept.
+#[test]
+fn i3_an_ended_device_of_which_the_standby_may_not_know_is_not_told_again_as_ended() {
+    let make: Make = |admin, number| {
+        let device = Device::hotp(admin, &format!("device-{number}"), "u");
+        format!("{}/deactivate", device.path())
+    };
+    let revoke = |server: &Server, path: &str| server.admin().post(path, &json!({}));
+    soon(|| not_told_again(make, revoke, "SELECT COUNT(deactivated_at) FROM devices"));
+}
+
+/// As on the former primary of a failover: what is read there is not where the commits go.
+#[test]
+fn i3_what_the_server_that_commits_does_not_have_is_not_told() {
+    let database = Database::new(Engine::Postgres);
+    let server = Node::new(&database).start();
+    let mut admin = server.admin();
+    let device = Device::hotp(&mut admin, "d", "u");
+    let key = json!({ "name": "key", "scopes": ["otp:verify"] });
+    let key = admin.post("/api/v1/keys", &key).expect(201)["data"]["id"].clone();
+    let key = format!("/api/v1/keys/{}", key.as_str().expect("an id"));
+    let end = format!("{}/deactivate", device.path());
+    let end_once = || {
+        let mut admin = server.admin();
+        admin.header("Idempotency-Key", "once");
+        admin.post(&end, &json!({}))
+    };
+    let told = || {
+        let again = server.admin().post(&end, &json!({}));
+        let revoked = server.admin().delete(&key);
+        [end_once().status, again.status, revoked.status]
+    };
+    assert_eq!(told(), [200; 3]);
+    database.query(
+        "CREATE FUNCTION lacks() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+         CREATE TRIGGER lacks BEFORE UPDATE ON idempotency FOR EACH ROW EXECUTE FUNCTION lacks();
+         CREATE TRIGGER lacks BEFORE UPDATE ON devices FOR EACH ROW EXECUTE FUNCTION lacks();
+         CREATE TRIGGER lacks BEFORE UPDATE ON api_keys FOR EACH ROW EXECUTE FUNCTION lacks()",
+    );
+    assert_eq!(told(), [503, 503, 404]);
+    database.query("DROP FUNCTION lacks CASCADE");
+    assert_eq!(told(), [200; 3]);
+}

@@ -83,6 +83,15 @@ pub(super) struct Place {
     access: Access,
     /// The host that a connection was made to last; tried first the next time.
     last: AtomicUsize,
+    /// How often somebody who writes has connected.
+    writers: AtomicUsize,
+}
+
+/// What a connection was made to, for [`Place::is_current`].
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Mark {
+    host: usize,
+    writers: usize,
 }
 
 struct Member {
@@ -95,8 +104,7 @@ struct Member {
 pub(super) struct Connected {
     pub(super) client: Client,
     pub(super) wire: Wire,
-    /// The number of its host, for [`Place::is_current`].
-    pub(super) host: usize,
+    pub(super) mark: Mark,
 }
 
 /// Why a host was of no use.
@@ -153,6 +161,7 @@ impl Place {
             label,
             access,
             last: AtomicUsize::new(0),
+            writers: AtomicUsize::new(0),
         })
     }
 
@@ -164,6 +173,7 @@ impl Place {
             _ => LIMIT_OF_SEVERAL,
         };
         let first = self.last.load(Ordering::Relaxed);
+        let mut writers = self.writers.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
         for step in 0..self.hosts.len() {
             let number = (first + step) % self.hosts.len();
@@ -174,11 +184,12 @@ impl Place {
                     if self.last.swap(number, Ordering::Relaxed) != number {
                         tracing::warn!(host = host.label, "the database is at another host now");
                     }
-                    return Ok(Connected {
-                        client,
-                        wire,
-                        host: number,
-                    });
+                    if role == Role::Lane {
+                        writers = self.writers.fetch_add(1, Ordering::Relaxed) + 1;
+                    }
+                    let host = number;
+                    let mark = Mark { host, writers };
+                    return Ok(Connected { client, wire, mark });
                 }
                 Ok(Err(reason)) => reasons.push((number, reason)),
                 Err(_) => reasons.push((number, Reason::Late)),
@@ -188,10 +199,12 @@ impl Place {
         Err(NoWay(self.sentence(&reasons)))
     }
 
-    /// Whether a connection to that host still reads what is written now: once another
-    /// host has taken writes, the former one may go on answering from the past.
-    pub(super) fn is_current(&self, host: usize) -> bool {
-        self.last.load(Ordering::Relaxed) == host
+    /// Whether a connection still reads what is written now: once another host has taken
+    /// writes, the former one may go on answering from the past. Behind one address, too, whoever
+    /// writes and had to connect anew may have met another one.
+    pub(super) fn is_current(&self, mark: Mark) -> bool {
+        self.last.load(Ordering::Relaxed) == mark.host
+            && self.writers.load(Ordering::Relaxed) == mark.writers
     }
 
     async fn connect_to(&self, host: &Member, role: Role) -> Result<(Client, Wire), Reason> {

@@ -8,7 +8,7 @@ use futures_util::TryStreamExt;
 use tokio::sync::Semaphore;
 use tokio_postgres::{Client, Error, Statement};
 
-use super::connect::{Connected, Place, Role, Wire};
+use super::connect::{Connected, Mark, Place, Role, Wire};
 use super::trouble::Trouble;
 use super::value::row;
 use crate::error::StoreError;
@@ -33,7 +33,7 @@ struct Reader {
     client: Client,
     _wire: Wire,
     prepared: HashMap<&'static str, Statement>,
-    host: usize,
+    mark: Mark,
 }
 
 impl Readers {
@@ -76,18 +76,18 @@ impl Readers {
     /// One that is connected, and to the host that takes the writes.
     fn take(&self) -> Option<Reader> {
         let mut free = self.free();
-        free.retain(|reader| !reader.client.is_closed() && self.place.is_current(reader.host));
+        free.retain(|reader| !reader.client.is_closed() && self.place.is_current(reader.mark));
         free.pop()
     }
 
     async fn connect(&self) -> Result<Reader, StoreError> {
         let connected = self.place.connect(Role::Reader).await;
-        let Connected { client, wire, host } = connected.map_err(StoreError::lost)?;
+        let Connected { client, wire, mark } = connected.map_err(StoreError::lost)?;
         Ok(Reader {
             client,
             _wire: wire,
             prepared: HashMap::new(),
-            host,
+            mark,
         })
     }
 

@@ -50,6 +50,8 @@ statements! {
                   VALUES ($1, 0, 0, NULL, 0, 0)";
     DEACTIVATE = "UPDATE devices SET deactivated_at = $2, pending_until = NULL
                   WHERE id = $1 AND deactivated_at IS NULL";
+    CONFIRM = "UPDATE devices SET deactivated_at = deactivated_at
+               WHERE id = $1 AND deactivated_at IS NOT NULL";
     DELETE = "DELETE FROM devices WHERE id = $1";
     DELETE_IF_DEAD = "DELETE FROM devices WHERE id = $1
                       AND (deactivated_at IS NOT NULL OR pending_until IS NOT NULL)";
@@ -363,6 +365,14 @@ impl Batch {
         self.step(DEACTIVATE, params![id.0, at], Expect::One(refusal));
         self.void_recovery_codes_for(id, user);
         self.void_issued(user);
+    }
+
+    /// Writes once more that a device has ended; refused when it has not, or is gone. Once this is
+    /// committed, so is its end, wherever it was read before.
+    pub fn confirm_end_of_device(&mut self, id: DeviceId, user: UserId) {
+        self.lock(user);
+        let refusal = Refusal::DeviceChanged;
+        self.step(CONFIRM, params![id.0], Expect::One(refusal));
     }
 
     /// Removes a device and its key.

@@ -320,3 +320,26 @@ async fn an_embedded_database_has_one_node() {
     let world = World::sqlite();
     assert!(world.store().await.lead().await.unwrap());
 }
+
+/// Behind one address that moves, whoever only reads would go on reading at the former primary.
+#[tokio::test]
+async fn readers_connect_anew_once_a_lane_had_to() {
+    let world = World::postgres().await;
+    let store = world.store().await;
+    store.count_api_keys().await.unwrap();
+    let reader = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'otpd'
+         AND datname = current_database() AND query LIKE '%COUNT%FROM api_keys%'";
+    let before = world.database.number(reader).await;
+    // The reader's own connection stays.
+    let cut = format!(
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'otpd'
+         AND datname = current_database() AND pid <> {before}"
+    );
+    world.database.execute(&cut).await;
+    until("the management lane serves", async || {
+        store.new_id().await.is_ok() && store.commit(Batch::new()).await.is_ok()
+    })
+    .await;
+    store.count_api_keys().await.unwrap();
+    assert_ne!(world.database.number(reader).await, before);
+}

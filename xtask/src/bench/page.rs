@@ -351,6 +351,7 @@ mod tests {
         }
         assert!(!text.contains("short check") && !text.contains("Ended before"));
         assert!(text.contains("Version 0.1.0, a build, on a processor"));
+        assert!(text.contains("PostgreSQL 15.1 (`-c a=b`)"));
     }
 
     #[test]
