@@ -198,8 +198,8 @@ impl App {
             return Err(Error::ScopeTooWide);
         }
         let mut is_revoked = stored.revoked_at.is_some();
-        // A second round only when somebody else revoked it in between, or when the revocation
-        // that was read is lost with a server.
+        // A second round when somebody else revoked it in between, or when the revocation that was
+        // read is lost with a server.
         for _ in 0..2 {
             let done = match is_revoked {
                 // Whoever did that may have been told that the outcome is not known.
@@ -222,7 +222,8 @@ impl App {
                 Err(error) => return Err(error.into()),
             }
         }
-        Err(Error::KeyNotFound)
+        // It changes while we look, or it is lost with a server from which we have read.
+        Err(StoreError::Unavailable(None).into())
     }
 
     async fn commit_revocation(&self, context: &Context, id: &str) -> Result<(), StoreError> {

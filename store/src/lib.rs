@@ -161,7 +161,7 @@ impl Store {
     pub async fn confirm(&self, batch: Batch) -> Result<(), StoreError> {
         match &self.db {
             Db::Sqlite(_) => Ok(()),
-            Db::Postgres(_) => self.commit(batch).await.map(drop),
+            Db::Postgres(db) => self.noted(db.confirm(batch).await),
         }
     }
 

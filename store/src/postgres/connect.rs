@@ -83,15 +83,15 @@ pub(super) struct Place {
     access: Access,
     /// The host that a connection was made to last; tried first the next time.
     last: AtomicUsize,
-    /// How often somebody who writes has connected.
-    writers: AtomicUsize,
+    /// How often whoever reads was to connect anew.
+    doubts: AtomicUsize,
 }
 
 /// What a connection was made to, for [`Place::is_current`].
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Mark {
     host: usize,
-    writers: usize,
+    doubts: usize,
 }
 
 struct Member {
@@ -161,7 +161,7 @@ impl Place {
             label,
             access,
             last: AtomicUsize::new(0),
-            writers: AtomicUsize::new(0),
+            doubts: AtomicUsize::new(0),
         })
     }
 
@@ -173,7 +173,7 @@ impl Place {
             _ => LIMIT_OF_SEVERAL,
         };
         let first = self.last.load(Ordering::Relaxed);
-        let mut writers = self.writers.load(Ordering::Relaxed);
+        let doubts = self.doubts.load(Ordering::Relaxed);
         let mut reasons = Vec::new();
         for step in 0..self.hosts.len() {
             let number = (first + step) % self.hosts.len();
@@ -181,14 +181,13 @@ impl Place {
             let connect = self.connect_to(host, role);
             match tokio::time::timeout(limit, connect).await {
                 Ok(Ok((client, wire))) => {
-                    if self.last.swap(number, Ordering::Relaxed) != number {
+                    // Where the writes go is for those to say who write, where anybody does.
+                    let says = role != Role::Reader || self.access == Access::Read;
+                    if says && self.last.swap(number, Ordering::Relaxed) != number {
                         tracing::warn!(host = host.label, "the database is at another host now");
                     }
-                    if role == Role::Lane {
-                        writers = self.writers.fetch_add(1, Ordering::Relaxed) + 1;
-                    }
                     let host = number;
-                    let mark = Mark { host, writers };
+                    let mark = Mark { host, doubts };
                     return Ok(Connected { client, wire, mark });
                 }
                 Ok(Err(reason)) => reasons.push((number, reason)),
@@ -200,11 +199,16 @@ impl Place {
     }
 
     /// Whether a connection still reads what is written now: once another host has taken
-    /// writes, the former one may go on answering from the past. Behind one address, too, whoever
-    /// writes and had to connect anew may have met another one.
+    /// writes, the former one may go on answering from the past.
     pub(super) fn is_current(&self, mark: Mark) -> bool {
         self.last.load(Ordering::Relaxed) == mark.host
-            && self.writers.load(Ordering::Relaxed) == mark.writers
+            && self.doubts.load(Ordering::Relaxed) == mark.doubts
+    }
+
+    /// Another server may take the writes now behind the same address: whoever reads connects
+    /// anew.
+    pub(super) fn doubt_readers(&self) {
+        self.doubts.fetch_add(1, Ordering::Relaxed);
     }
 
     async fn connect_to(&self, host: &Member, role: Role) -> Result<(Client, Wire), Reason> {

@@ -134,6 +134,7 @@ impl Line {
             pause = (pause * 2).min(LONGEST_PAUSE);
         }
         tracing::info!(chain = self.tail.chain, "a lane is connected again");
+        self.place.doubt_readers();
         inbox.reopen();
         Recovery::Back
     }

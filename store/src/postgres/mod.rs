@@ -173,6 +173,16 @@ impl Database {
         answer(LONGEST_WAIT, receiver).await
     }
 
+    /// Commits a batch that writes again what was read. If it is refused, what was read is not
+    /// where the commits go.
+    pub(crate) async fn confirm(&self, batch: Batch) -> Result<(), StoreError> {
+        let confirmed = self.commit(batch).await.map(drop);
+        if matches!(confirmed, Err(StoreError::Refused(_))) {
+            self.place.doubt_readers();
+        }
+        confirmed
+    }
+
     /// A statement that both writes and returns rows, in a transaction of its own.
     pub(crate) async fn write_rows(
         &self,

@@ -14,7 +14,7 @@ const STATEMENT: &str = "
     FROM pg_database, pg_settings
     WHERE datname = current_database() AND name = 'backend_flush_after' AND source = 'default'";
 
-/// Nobody waits for others for its sake: not for a standby, nor for whoever does the same.
+/// A start does not wait for a standby for its sake, nor long for whoever does the same.
 const AT_ONCE: &str =
     "SET synchronous_commit = local; SET lock_timeout = '1s'; SET statement_timeout = '1s'";
 const LIMIT: Duration = Duration::from_secs(4);

@@ -328,7 +328,8 @@ async fn readers_connect_anew_once_a_lane_had_to() {
     let store = world.store().await;
     store.count_api_keys().await.unwrap();
     let reader = "SELECT pid::bigint FROM pg_stat_activity WHERE application_name = 'otpd'
-         AND datname = current_database() AND query LIKE '%COUNT%FROM api_keys%'";
+         AND datname = current_database() AND query LIKE '%COUNT%FROM api_keys%'
+         ORDER BY backend_start DESC LIMIT 1";
     let before = world.database.number(reader).await;
     // The reader's own connection stays.
     let cut = format!(
