@@ -8,7 +8,7 @@ use std::time::Duration;
 use domain::Time;
 use rusqlite::Connection;
 use tokio::runtime::Handle;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::connect::{self, classify};
 use super::lane::Lane;
@@ -28,6 +28,10 @@ const WORK_PLACES: usize = 1024;
 /// Attempts in one transaction: large enough that the sync is shared by all clients
 /// of a busy server, small enough that the first one does not wait for the last.
 const LARGEST_BATCH: usize = 256;
+/// A batch of so many is not waited for to become larger.
+const WELL_SHARED: usize = 64;
+/// No batch is waited for longer, whatever keeps the runtime busy.
+const LONGEST_GATHERING: Duration = Duration::from_millis(5);
 /// Answers that leave before the sockets are looked at again, for each thread of the runtime:
 /// together with as many requests that come in fewer than the tasks after which it does so.
 const AT_ONCE: usize = 20;
@@ -52,6 +56,8 @@ type Outbox = mpsc::UnboundedSender<Vec<(oneshot::Sender<Reply>, Reply)>>;
 struct Shared {
     attempts: Queue<Waiting>,
     work: Queue<Work>,
+    /// The thread wants to be woken once those who are about to hand in an attempt have done so.
+    bell: Notify,
 }
 
 pub(crate) struct Writer {
@@ -71,6 +77,7 @@ impl Writer {
         let shared = Arc::new(Shared {
             attempts: Queue::new(ATTEMPT_PLACES),
             work: Queue::new(WORK_PLACES),
+            bell: Notify::new(),
         });
         let tail = begin_chain(&connection, judge.as_ref(), clock.as_ref())?;
         let (outbox, answers) = mpsc::unbounded_channel();
@@ -86,9 +93,12 @@ impl Writer {
             .name("writer".into())
             .spawn(move || desk.serve(&connection, log))
             .map_err(StoreError::lost)?;
+        let thread = handle.thread().clone();
+        let (rung, sleeper) = (Arc::clone(&shared), thread.clone());
+        tokio::spawn(async move { ring(&rung.attempts, &rung.bell, || sleeper.unpark()).await });
         Ok(Self {
             shared,
-            thread: handle.thread().clone(),
+            thread,
             handle: Mutex::new(Some(handle)),
         })
     }
@@ -102,7 +112,7 @@ impl Writer {
             held_since: None,
         };
         if self.shared.attempts.push(waiting)? {
-            self.thread.unpark();
+            self.shared.bell.notify_one();
         }
         answer(LONGEST_WAIT, receiver).await
     }
@@ -136,6 +146,7 @@ impl Writer {
     pub(crate) async fn close(&self) {
         self.shared.attempts.close();
         self.shared.work.close();
+        self.shared.bell.notify_one();
         self.thread.unpark();
         let handle = self
             .handle
@@ -170,6 +181,25 @@ async fn deliver(mut answers: mpsc::UnboundedReceiver<Vec<(oneshot::Sender<Reply
                 tokio::task::yield_now().await;
             }
         }
+    }
+}
+
+/// Wakes the thread when it wants to be, but only after all tasks that are ready have had their turn,
+/// and again while that brings more attempts. The first of many would else wake it at once, and on a
+/// processor that it shares with the runtime it would sync a batch of one while the others are
+/// read. (Measured so with 2,560 clients on one core: 30 % of all batches were of one.)
+async fn ring<T>(attempts: &Queue<T>, bell: &Notify, wake: impl Fn()) {
+    while !attempts.is_done() {
+        bell.notified().await;
+        let mut waiting = attempts.len();
+        while waiting < WELL_SHARED {
+            tokio::task::yield_now().await;
+            let before = std::mem::replace(&mut waiting, attempts.len());
+            if waiting <= before {
+                break;
+            }
+        }
+        wake();
     }
 }
 
@@ -225,6 +255,7 @@ impl Desk {
             let waiting = self.shared.attempts.take(LARGEST_BATCH, &mut batch);
             if !batch.is_empty() {
                 self.attempts(&mut lane, &mut batch, waiting);
+                self.gather(waiting);
             }
             self.shared.work.take(1, &mut work);
             if let Some(work) = work.pop() {
@@ -235,6 +266,15 @@ impl Desk {
             log.look_after(connection);
         }
         log.end(connection);
+        self.shared.bell.notify_one();
+    }
+
+    /// Lets a batch grow that would be smaller than the one `before`.
+    fn gather(&self, before: usize) {
+        if (1..before.min(WELL_SHARED)).contains(&self.shared.attempts.len()) {
+            self.shared.bell.notify_one();
+            std::thread::park_timeout(LONGEST_GATHERING);
+        }
     }
 
     /// Sleeps until there is something to do; false when nothing will ever come.
@@ -293,5 +333,52 @@ impl Desk {
                 let _ = reply.send(log.empty(connection));
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PLACES: usize = 1_000_000;
+
+    /// How many wait when the thread is woken, of so many tasks that hand in so many each.
+    async fn found(tasks: usize, each: usize) -> usize {
+        let shared = Arc::new((Queue::new(PLACES), Notify::new()));
+        let (found, mut at_last) = mpsc::unbounded_channel();
+        let rung = Arc::clone(&shared);
+        let wake = move || found.send(rung.0.len()).unwrap();
+        let rung = Arc::clone(&shared);
+        let ringing = tokio::spawn(async move { ring(&rung.0, &rung.1, wake).await });
+        assert!(shared.0.sleep());
+        for _ in 0..tasks {
+            let shared = Arc::clone(&shared);
+            tokio::spawn(async move {
+                for _ in 0..each {
+                    match shared.0.push(()) {
+                        Ok(true) => shared.1.notify_one(),
+                        Ok(false) => {}
+                        Err(_) => break,
+                    }
+                    tokio::task::yield_now().await;
+                }
+            });
+        }
+        let found = at_last.recv().await.unwrap();
+        shared.0.close();
+        shared.0.take(PLACES, &mut Vec::new());
+        shared.1.notify_one();
+        ringing.await.unwrap();
+        found
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 1)]
+    async fn the_thread_is_woken_after_all_that_are_ready_but_not_after_those_that_ever_come() {
+        let found = |tasks, each| async move { tokio::spawn(found(tasks, each)).await.unwrap() };
+        assert_eq!(found(1, 1).await, 1);
+        assert_eq!(found(30, 1).await, 30);
+        assert!((30..=90).contains(&found(30, 3).await));
+        // They would go on for much longer.
+        assert!((64..PLACES / 4).contains(&found(100, PLACES).await));
     }
 }
