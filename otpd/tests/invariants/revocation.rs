@@ -133,6 +133,16 @@ fn deleted(engine: Engine) {
 
 on_both!(deleted: i13_a_removed_device_is_refused_at_once_on_sqlite, i13_a_removed_device_is_refused_at_once_on_postgresql);
 
+fn erased(engine: Engine) {
+    let end = |admin: &mut Client, device: &Device| {
+        let path = format!("/api/v1/users/{}", device.user);
+        admin.delete(&path).expect(200);
+    };
+    ended(engine, end, &(404, "device_not_found"));
+}
+
+on_both!(erased: i13_an_erased_user_is_refused_at_once_on_sqlite, i13_an_erased_user_is_refused_at_once_on_postgresql);
+
 /// The same name again is another device, with another key.
 fn again(engine: Engine) {
     let database = Database::new(engine);
